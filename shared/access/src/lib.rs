@@ -1,0 +1,1 @@
+//! Who may call what, and proof of who is calling.

@@ -1,0 +1,72 @@
+//! Structured logs with trace ids, and traces over OTLP.
+
+use std::time::Duration;
+
+use opentelemetry::{global, trace::TracerProvider as _};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
+use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use crate::Env;
+
+/// Telemetry that cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// OTEL_EXPORTER_OTLP_ENDPOINT does not name a receiver.
+    #[error("the OTLP exporter cannot be built")]
+    Exporter(#[source] opentelemetry_otlp::ExporterBuildError),
+    /// DIWAN_LOG is no filter.
+    #[error("DIWAN_LOG cannot be read")]
+    Filter(#[source] tracing_subscriber::filter::ParseError),
+    /// Something in this process has set up telemetry before.
+    #[error("telemetry is set up already")]
+    Twice(#[source] tracing_subscriber::util::TryInitError),
+}
+
+/// Keeps telemetry running; flush it before the process ends.
+#[derive(Debug)]
+pub struct Telemetry(Option<SdkTracerProvider>);
+
+impl Telemetry {
+    /// Sends what is still held back. Blocks up to five seconds.
+    pub fn flush(self) {
+        if let Some(provider) = self.0 {
+            let _ = provider.shutdown_with_timeout(Duration::from_secs(5));
+        }
+    }
+}
+
+/// Starts logs (JSON lines on stderr, or text with DIWAN_LOG_FORMAT=text; levels by DIWAN_LOG) and, where
+/// OTEL_EXPORTER_OTLP_ENDPOINT names a receiver, traces. `process` is the resource's `service.name`.
+///
+/// # Errors
+/// See [`TelemetryError`]. Nothing is half set up then.
+pub fn start(process: &str, env: &Env) -> Result<Telemetry, TelemetryError> {
+    let filter = EnvFilter::try_new(env.get("DIWAN_LOG").unwrap_or("info")).map_err(TelemetryError::Filter)?;
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = if env.get("DIWAN_LOG_FORMAT") == Some("text") {
+        log.compact().boxed()
+    } else {
+        log.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
+    };
+    let provider = env.get("OTEL_EXPORTER_OTLP_ENDPOINT").map(|receiver| exporter(process, receiver)).transpose()?;
+    global::set_text_map_propagator(TraceContextPropagator::new());
+    // The layer stands even without a receiver: it makes the trace ids that logs and callers are shown.
+    let tracer = provider.clone().unwrap_or_default().tracer("diwan");
+    Registry::default()
+        .with(tracing_opentelemetry::layer().with_tracer(tracer))
+        .with(log)
+        .with(filter)
+        .try_init()
+        .map_err(TelemetryError::Twice)?;
+    Ok(Telemetry(provider))
+}
+
+fn exporter(process: &str, receiver: &str) -> Result<SdkTracerProvider, TelemetryError> {
+    let exporter =
+        SpanExporter::builder().with_tonic().with_endpoint(receiver).build().map_err(TelemetryError::Exporter)?;
+    Ok(SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_resource(Resource::builder().with_service_name(process.to_owned()).build())
+        .build())
+}

@@ -1,0 +1,1 @@
+//! Servers and typed clients, local or remote.

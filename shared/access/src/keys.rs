@@ -1,0 +1,159 @@
+//! The key folder of an installation: one Ed25519 key for each issuer of tokens, and the bundle of public keys.
+//!
+//! `NAME.pem` is an issuer's private key (PKCS#8) and belongs on the machines of that issuer only; `trust.json` is a JSON
+//! Web Key Set (RFC 7517, RFC 8037) that every verifier reads. The key that verifies a token decides what kind of token it
+//! is: a service's key can never sign an access token, whatever the claims say.
+
+use std::{
+    collections::HashMap,
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::{Engine as _, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::{DecodingKey, EncodingKey};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// Who signs what: the issuers of an installation.
+pub const ISSUERS: [&str; 8] = [ACCESS, OPERATOR, "identity", "team", "conversation", "mailbox", "billing", "gateway"];
+/// The issuer of users' access tokens. Identity holds its key.
+pub const ACCESS: &str = "access";
+/// The issuer of operators' tokens. Whoever runs the installation holds its key.
+pub const OPERATOR: &str = "operator";
+
+const BUNDLE: &str = "trust.json";
+
+/// A key folder that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// A file cannot be read or written.
+    #[error("{0} cannot be read or written")]
+    File(PathBuf, #[source] io::Error),
+    /// A file holds something else than it should.
+    #[error("{0} is not an Ed25519 key or a bundle of them")]
+    Content(PathBuf),
+    /// The machine cannot make a key.
+    #[error("no key can be made on this machine")]
+    Generate,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Jwk {
+    kty: String,
+    crv: String,
+    kid: String,
+    x: String,
+    iss: String,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Bundle {
+    keys: Vec<Jwk>,
+}
+
+/// The public keys of an installation, by key id.
+#[derive(Clone)]
+pub struct Keys(HashMap<String, (String, DecodingKey)>);
+
+impl Keys {
+    /// Reads the bundle of a folder.
+    ///
+    /// # Errors
+    /// See [`KeysError`].
+    pub fn load(folder: &Path) -> Result<Self, KeysError> {
+        let path = folder.join(BUNDLE);
+        let mut keys = HashMap::new();
+        for key in read_bundle(&path)?.keys {
+            let decoding = DecodingKey::from_ed_components(&key.x).map_err(|_| KeysError::Content(path.clone()))?;
+            keys.insert(key.kid, (key.iss, decoding));
+        }
+        Ok(Self(keys))
+    }
+
+    /// The issuer and the public key of a key id.
+    pub(crate) fn find(&self, kid: &str) -> Option<(&str, &DecodingKey)> {
+        self.0.get(kid).map(|(issuer, key)| (issuer.as_str(), key))
+    }
+}
+
+/// A private key with its id.
+#[derive(Clone)]
+pub(crate) struct PrivateKey {
+    pub(crate) kid: String,
+    pub(crate) key: EncodingKey,
+}
+
+/// Reads the private key of `issuer`.
+pub(crate) fn private_key(folder: &Path, issuer: &str) -> Result<PrivateKey, KeysError> {
+    let path = folder.join(format!("{issuer}.pem"));
+    let der = read_pem(&path)?;
+    let pair = Ed25519KeyPair::from_pkcs8(&der).map_err(|_| KeysError::Content(path))?;
+    Ok(PrivateKey { kid: key_id(pair.public_key().as_ref()), key: EncodingKey::from_ed_der(&der) })
+}
+
+/// Makes the keys of `issuers` that the folder lacks, and a bundle that names every key of the folder. What exists stays.
+///
+/// # Errors
+/// See [`KeysError`].
+pub fn ensure(folder: &Path, issuers: &[&str]) -> Result<(), KeysError> {
+    fs::create_dir_all(folder).map_err(|error| KeysError::File(folder.to_owned(), error))?;
+    let bundle = folder.join(BUNDLE);
+    let mut keys = if bundle.exists() { read_bundle(&bundle)?.keys } else { Vec::new() };
+    for issuer in issuers {
+        let path = folder.join(format!("{issuer}.pem"));
+        if !path.exists() {
+            let document =
+                Ed25519KeyPair::generate().and_then(|pair| pair.to_pkcs8v1()).map_err(|_| KeysError::Generate)?;
+            write(&path, 0o600, pem(document.as_ref()).as_bytes())?;
+        }
+        let pair = Ed25519KeyPair::from_pkcs8(&read_pem(&path)?).map_err(|_| KeysError::Content(path))?;
+        let key = public_jwk(issuer, pair.public_key().as_ref());
+        keys.retain(|known| known.kid != key.kid);
+        keys.push(key);
+    }
+    let json =
+        serde_json::to_vec_pretty(&Bundle { keys }).map_err(|error| KeysError::File(bundle.clone(), error.into()))?;
+    write(&bundle, 0o644, &json)
+}
+
+fn public_jwk(issuer: &str, public: &[u8]) -> Jwk {
+    let x = BASE64_URL_SAFE_NO_PAD.encode(public);
+    Jwk { kty: "OKP".into(), crv: "Ed25519".into(), kid: key_id(public), x, iss: issuer.to_owned() }
+}
+
+fn key_id(public: &[u8]) -> String {
+    hex::encode(&Sha256::digest(public)[..8])
+}
+
+fn read_bundle(path: &Path) -> Result<Bundle, KeysError> {
+    let text = fs::read(path).map_err(|error| KeysError::File(path.to_owned(), error))?;
+    serde_json::from_slice(&text).map_err(|_| KeysError::Content(path.to_owned()))
+}
+
+fn read_pem(path: &Path) -> Result<Vec<u8>, KeysError> {
+    let text = fs::read_to_string(path).map_err(|error| KeysError::File(path.to_owned(), error))?;
+    let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
+    BASE64_STANDARD.decode(body.trim()).map_err(|_| KeysError::Content(path.to_owned()))
+}
+
+fn pem(der: &[u8]) -> String {
+    format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", BASE64_STANDARD.encode(der))
+}
+
+/// Writes beside the file and moves it into place: a crash leaves the old file or the new one, never half of one.
+fn write(path: &Path, mode: u32, content: &[u8]) -> Result<(), KeysError> {
+    let beside = path.with_extension("new");
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&beside)
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&beside, path));
+    written.map_err(|error| KeysError::File(path.to_owned(), error))
+}

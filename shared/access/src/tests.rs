@@ -1,0 +1,201 @@
+//! Forged, foreign, stale and revoked tokens, and who the rules admit.
+
+use std::{sync::Arc, time::Duration};
+
+use diwan_proto::{
+    access::v1::{Grant, Role},
+    identity::v1::{Revocation, RevocationSubject},
+};
+use diwan_runtime::{Clock, MockClock};
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+use jiff::Timestamp;
+use tempfile::TempDir;
+use tonic::Code;
+use uuid::Uuid;
+
+use crate::{
+    Admission, Caller, Keys, Revocations, Rules, SERVICE_TOKEN, Signer, Verifier, keys,
+    token::{AUDIENCE, AccessClaims, Epochs},
+};
+
+const GET_ACCOUNT: &str = "/diwan.identity.v1.AccountService/GetAccount";
+const GET_SUBSCRIPTION: &str = "/diwan.billing.v1.SubscriptionService/GetSubscription";
+const INVITE: &str = "/diwan.identity.v1.UserService/InviteUser";
+const TAKE_SEAT: &str = "/diwan.billing.v1.SeatService/TakeSeat";
+const SET_SEATS: &str = "/diwan.billing.v1.SubscriptionService/SetSeatLimit";
+const SIGN_IN: &str = "/diwan.identity.v1.SessionService/SignIn";
+
+struct World {
+    folder: TempDir,
+    clock: MockClock,
+    revocations: Revocations,
+    admission: Admission,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        keys::ensure(folder.path(), &keys::ISSUERS).unwrap();
+        let clock = MockClock::at(Timestamp::from_second(1_800_000_000).unwrap());
+        let revocations = Revocations::default();
+        revocations.learn(&[], clock.now());
+        let verifier = Verifier::new(Keys::load(folder.path()).unwrap(), revocations.clone(), Arc::new(clock.clone()));
+        let admission = Admission::new(Arc::new(Rules::load().unwrap()), verifier);
+        Self { folder, clock, revocations, admission }
+    }
+
+    fn signer(&self, issuer: &str) -> Signer {
+        Signer::load(self.folder.path(), issuer, Arc::new(self.clock.clone())).unwrap()
+    }
+
+    fn claims(&self, role: Role, grants: &[Grant]) -> AccessClaims {
+        AccessClaims {
+            registered: self.signer("access").registered(AUDIENCE, Duration::from_mins(5)),
+            sub: Uuid::from_u128(1),
+            acc: Uuid::from_u128(2),
+            sid: Uuid::from_u128(3),
+            role: role.into(),
+            grants: grants.iter().map(|grant| i32::from(*grant)).collect(),
+            epochs: Epochs::default(),
+        }
+    }
+
+    fn token(&self, role: Role) -> String {
+        self.signer("access").sign(&self.claims(role, &[])).unwrap()
+    }
+
+    fn call(&self, path: &str, bearer: &str) -> Result<Caller, Code> {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {bearer}")).unwrap());
+        self.admission.admit(path, &headers, "identity").map_err(|fault| fault.code())
+    }
+
+    fn call_as_service(&self, path: &str, token: &str, service: &str) -> Result<Caller, Code> {
+        let headers = HeaderMap::from_iter([(SERVICE_TOKEN, HeaderValue::from_str(token).unwrap())]);
+        self.admission.admit(path, &headers, service).map_err(|fault| fault.code())
+    }
+}
+
+#[test]
+fn roles_and_grants_admit_as_declared() {
+    let world = World::new();
+    let with_grant = world.claims(Role::User, &[Grant::SubscriptionManagement]);
+    let granted = world.signer("access").sign(&with_grant).unwrap();
+    assert!(world.call(INVITE, &world.token(Role::Admin)).is_ok());
+    assert_eq!(world.call(INVITE, &world.token(Role::User)), Err(Code::PermissionDenied));
+    assert_eq!(world.call(INVITE, &granted), Err(Code::PermissionDenied));
+    assert_eq!(world.call(GET_SUBSCRIPTION, &world.token(Role::Admin)), Err(Code::PermissionDenied));
+    assert!(world.call(GET_SUBSCRIPTION, &granted).is_ok());
+    assert!(world.call(GET_SUBSCRIPTION, &world.token(Role::Owner)).is_ok());
+    assert_eq!(world.call(TAKE_SEAT, &world.token(Role::Owner)), Err(Code::PermissionDenied));
+}
+
+#[test]
+fn a_token_that_is_forged_foreign_or_stale_is_refused() {
+    let world = World::new();
+    let good = world.token(Role::Owner);
+    let claims = |change: fn(&mut AccessClaims)| {
+        let mut claims = world.claims(Role::Owner, &[]);
+        change(&mut claims);
+        claims
+    };
+    let sign = |issuer: &str, claims: &AccessClaims| world.signer(issuer).sign(claims).unwrap();
+    let unsigned = {
+        let (_, rest) = good.split_once('.').unwrap();
+        let (payload, _) = rest.split_once('.').unwrap();
+        format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{payload}.")
+    };
+    let cases = [
+        ("truncated", good[..good.len() - 4].to_owned()),
+        ("alg none", unsigned),
+        ("another key with our issuer", sign("gateway", &world.claims(Role::Owner, &[]))),
+        ("another audience", sign("access", &claims(|claims| claims.registered.aud = "other".into()))),
+        ("another issuer", sign("access", &claims(|claims| claims.registered.iss = "gateway".into()))),
+        ("expired", sign("access", &claims(|claims| claims.registered.exp = claims.registered.iat))),
+        ("not yet good", sign("access", &claims(|claims| claims.registered.nbf += 60))),
+        ("oversized", format!("{good}{}", "A".repeat(5000))),
+        ("empty", String::new()),
+    ];
+    for (case, token) in cases {
+        assert_eq!(world.call(GET_ACCOUNT, &token), Err(Code::Unauthenticated), "{case}");
+    }
+    assert!(world.call(GET_ACCOUNT, &good).is_ok());
+}
+
+#[test]
+fn a_token_signed_with_the_public_key_as_an_hmac_secret_is_refused() {
+    let world = World::new();
+    let bundle: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(world.folder.path().join("trust.json")).unwrap()).unwrap();
+    let key = bundle["keys"].as_array().unwrap().iter().find(|key| key["iss"] == "access").unwrap();
+    let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256);
+    header.kid = Some(key["kid"].as_str().unwrap().to_owned());
+    let secret = jsonwebtoken::EncodingKey::from_secret(key["x"].as_str().unwrap().as_bytes());
+    let token = jsonwebtoken::encode(&header, &world.claims(Role::Owner, &[]), &secret).unwrap();
+    assert_eq!(world.call(GET_ACCOUNT, &token), Err(Code::Unauthenticated));
+}
+
+#[test]
+fn a_revoked_epoch_is_refused_and_a_later_one_is_good() {
+    let world = World::new();
+    let old = world.token(Role::User);
+    let revocation = |id: u128| Revocation {
+        subject: RevocationSubject::User.into(),
+        subject_id: Uuid::from_u128(id).to_string(),
+        epoch: 1,
+    };
+    world.revocations.learn(&[revocation(99)], world.clock.now());
+    assert!(world.call(GET_ACCOUNT, &old).is_ok());
+    world.revocations.learn(&[revocation(1)], world.clock.now());
+    assert_eq!(world.call(GET_ACCOUNT, &old), Err(Code::Unauthenticated));
+    let mut claims = world.claims(Role::User, &[]);
+    claims.epochs.user = 1;
+    assert!(world.call(GET_ACCOUNT, &world.signer("access").sign(&claims).unwrap()).is_ok());
+}
+
+#[test]
+fn a_verifier_that_has_heard_nothing_for_five_seconds_refuses_users_and_still_lets_them_sign_in() {
+    let world = World::new();
+    let token = world.token(Role::Owner);
+    world.clock.advance(Duration::from_secs(5));
+    assert!(world.call(GET_ACCOUNT, &token).is_ok());
+    world.clock.advance(Duration::from_micros(1));
+    assert_eq!(world.call(GET_ACCOUNT, &token), Err(Code::Unavailable));
+    assert_eq!(world.call(SIGN_IN, &token), Ok(Caller::Nobody));
+    world.revocations.learn(&[], world.clock.now());
+    assert!(world.call(GET_ACCOUNT, &token).is_ok());
+}
+
+#[test]
+fn a_service_token_is_good_for_one_service_and_for_the_methods_that_name_its_issuer() {
+    let world = World::new();
+    let token = world.signer("identity").service_token("billing").unwrap();
+    assert_eq!(world.call_as_service(TAKE_SEAT, &token, "billing"), Ok(Caller::Service("identity".into())));
+    assert_eq!(world.call_as_service(TAKE_SEAT, &token, "team"), Err(Code::Unauthenticated));
+    let other = world.signer("mailbox").service_token("billing").unwrap();
+    assert_eq!(world.call_as_service(TAKE_SEAT, &other, "billing"), Err(Code::PermissionDenied));
+    assert_eq!(world.call(TAKE_SEAT, &token), Err(Code::Unauthenticated));
+    assert_eq!(world.call_as_service(GET_ACCOUNT, &world.token(Role::Owner), "identity"), Err(Code::Unauthenticated));
+}
+
+#[test]
+fn an_operator_needs_the_scope_and_loses_it_when_the_token_expires() {
+    let world = World::new();
+    let token = |scope: &str| {
+        world.signer("operator").operator_token("ops", vec![scope.to_owned()], Duration::from_mins(1)).unwrap()
+    };
+    let (good, other) = (token("billing.write"), token("accounts.read"));
+    assert!(world.call(SET_SEATS, &good).is_ok());
+    assert_eq!(world.call(SET_SEATS, &other), Err(Code::PermissionDenied));
+    world.clock.advance(Duration::from_mins(1));
+    assert_eq!(world.call(SET_SEATS, &good), Err(Code::Unauthenticated));
+}
+
+#[test]
+fn an_unknown_method_is_unimplemented_and_one_without_a_token_unauthenticated() {
+    let world = World::new();
+    let admit = |path| world.admission.admit(path, &HeaderMap::new(), "identity").map_err(|fault| fault.code());
+    assert_eq!(admit("/diwan.identity.v1.UserService/DropTables"), Err(Code::Unimplemented));
+    assert_eq!(admit(INVITE), Err(Code::Unauthenticated));
+    assert_eq!(admit(SIGN_IN), Ok(Caller::Nobody));
+}

@@ -1,0 +1,139 @@
+//! Turns the tokens of a request into a caller.
+
+use std::sync::Arc;
+
+use diwan_fault::{Code, Fault};
+use diwan_runtime::Clock;
+use http::{HeaderMap, header::AUTHORIZATION};
+use jsonwebtoken::{Algorithm, Validation};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    Caller, Keys, Operator, Revocations, SERVICE_TOKEN, User,
+    keys::{ACCESS, OPERATOR},
+    revocations::{BOUND, Standing},
+    token::{AUDIENCE, AccessClaims, LEEWAY, LONGEST, OperatorClaims, Registered, ServiceClaims},
+};
+
+/// Verifies tokens for one process.
+#[derive(Clone)]
+pub struct Verifier {
+    keys: Arc<Keys>,
+    revocations: Revocations,
+    clock: Arc<dyn Clock>,
+}
+
+impl Verifier {
+    /// Verifies against `keys` and refuses what `revocations` names.
+    pub fn new(keys: Keys, revocations: Revocations, clock: Arc<dyn Clock>) -> Self {
+        Self { keys: Arc::new(keys), revocations, clock }
+    }
+
+    /// Who sent these headers to `service`. A service's own token goes before a user's: it says who is on the line.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED for a token that is not good; UNAVAILABLE, reason REVOCATION_UNKNOWN, for a user's token while
+    /// identity has been silent for too long.
+    pub fn caller(&self, headers: &HeaderMap, service: &str) -> Result<Caller, Fault> {
+        if let Some(token) = headers.get(SERVICE_TOKEN) {
+            return self.service(token.to_str().map_err(|_| unauthenticated("not ASCII"))?, service);
+        }
+        let Some(header) = headers.get(AUTHORIZATION) else { return Ok(Caller::Nobody) };
+        let (scheme, token) =
+            header.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(|| unauthenticated("no scheme"))?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(unauthenticated("not a bearer token"));
+        }
+        self.bearer(token.trim())
+    }
+
+    fn bearer(&self, token: &str) -> Result<Caller, Fault> {
+        match self.issuer(token)? {
+            ACCESS => self.access(token),
+            OPERATOR => {
+                let claims: OperatorClaims = self.claims(token, OPERATOR)?;
+                self.check(&claims.registered, AUDIENCE)?;
+                Ok(Caller::Operator(Operator { name: claims.sub, scopes: claims.scopes }))
+            }
+            _ => Err(unauthenticated("a service's token is no bearer token")),
+        }
+    }
+
+    fn access(&self, token: &str) -> Result<Caller, Fault> {
+        let claims: AccessClaims = self.claims(token, ACCESS)?;
+        self.check(&claims.registered, AUDIENCE)?;
+        match self.revocations.standing(&claims, self.clock.now()) {
+            Standing::Good => Ok(Caller::User(User {
+                account_id: claims.acc,
+                user_id: claims.sub,
+                session_id: claims.sid,
+                role: claims.role(),
+                grants: claims.grants(),
+            })),
+            Standing::Revoked => Err(unauthenticated("revoked")),
+            Standing::Unknown => Err(Fault::new(Code::Unavailable, "REVOCATION_UNKNOWN").retry_after(BOUND)),
+        }
+    }
+
+    fn service(&self, token: &str, audience: &str) -> Result<Caller, Fault> {
+        let issuer = self.issuer(token)?.to_owned();
+        if issuer == ACCESS || issuer == OPERATOR {
+            return Err(unauthenticated("not a service's token"));
+        }
+        let claims: ServiceClaims = self.claims(token, &issuer)?;
+        self.check(&claims.registered, audience)?;
+        Ok(Caller::Service(issuer))
+    }
+
+    /// Who owns the key that a token names. The key decides what a token is, the claims never do.
+    fn issuer(&self, token: &str) -> Result<&str, Fault> {
+        if token.len() > LONGEST {
+            return Err(unauthenticated("too long"));
+        }
+        let header = jsonwebtoken::decode_header(token).map_err(refused)?;
+        let kid = header.kid.ok_or_else(|| unauthenticated("no key id"))?;
+        self.keys.find(&kid).map(|(issuer, _)| issuer).ok_or_else(|| unauthenticated("unknown key"))
+    }
+
+    fn claims<C: DeserializeOwned>(&self, token: &str, issuer: &str) -> Result<C, Fault> {
+        let header = jsonwebtoken::decode_header(token).map_err(refused)?;
+        let kid = header.kid.unwrap_or_default();
+        let (owner, key) = self.keys.find(&kid).ok_or_else(|| unauthenticated("unknown key"))?;
+        if owner != issuer {
+            return Err(unauthenticated("another issuer's key"));
+        }
+        // Only the signature: audience, issuer and times are checked by our own clock, in `check`.
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        validation.set_required_spec_claims::<&str>(&[]);
+        validation.set_issuer(&[issuer]);
+        Ok(jsonwebtoken::decode(token, key, &validation).map_err(refused)?.claims)
+    }
+
+    fn check(&self, registered: &Registered, audience: &str) -> Result<(), Fault> {
+        let now = self.clock.now().as_second();
+        if registered.aud != audience {
+            return Err(unauthenticated("another audience"));
+        }
+        if registered.exp <= now {
+            return Err(unauthenticated("expired"));
+        }
+        if registered.nbf > now.saturating_add(LEEWAY) {
+            return Err(unauthenticated("not yet good"));
+        }
+        Ok(())
+    }
+}
+
+/// The caller learns that his token is not good, the log learns why.
+fn unauthenticated(why: &'static str) -> Fault {
+    tracing::debug!(why, "a token was refused");
+    Fault::new(Code::Unauthenticated, "UNAUTHENTICATED")
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn refused(error: jsonwebtoken::errors::Error) -> Fault {
+    tracing::debug!(%error, "a token was refused");
+    Fault::new(Code::Unauthenticated, "UNAUTHENTICATED")
+}

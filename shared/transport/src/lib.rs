@@ -1,1 +1,20 @@
-//! Servers and typed clients, local or remote.
+//! How the parts of Diwan reach one another: servers, and clients that cannot tell a local service from a remote one.
+//!
+//! A service's methods are gathered in [`Methods`] and become a [`Front`]: the one way in, which continues the trace,
+//! keeps the deadline, chooses the language and admits the caller. A `Front` is served over TCP by [`serve`] and called
+//! in the same process through a [`Transport`]; generated clients take a `Transport` either way.
+
+mod client;
+pub mod context;
+mod deadline;
+mod front;
+mod methods;
+mod network;
+mod server;
+mod trace;
+
+pub use client::Transport;
+pub use front::{BoxError, Front, GrpcService};
+pub use methods::{Methods, with_reflection};
+pub use network::{LocalSlot, Network, NetworkError, SERVICES};
+pub use server::{ServeError, bind, serve};

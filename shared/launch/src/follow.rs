@@ -1,0 +1,31 @@
+//! Follows identity's revocations.
+
+use std::time::Duration;
+
+use diwan_access::Revocations;
+use diwan_proto::identity::v1::{WatchRevocationsRequest, revocation_service_client::RevocationServiceClient};
+use diwan_runtime::{Drain, worker};
+use diwan_transport::Transport;
+use jiff::Timestamp;
+use tonic::Status;
+
+/// A heartbeat comes every second; after so much silence the stream is dead, whatever TCP says.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// Keeps `revocations` up to date for as long as the process runs.
+pub(crate) fn revocations(drain: &Drain, identity: Transport, revocations: Revocations) {
+    worker::supervise(drain, "revocations", move || follow(identity.clone(), revocations.clone()));
+}
+
+async fn follow(identity: Transport, revocations: Revocations) -> Result<(), Status> {
+    let mut client = RevocationServiceClient::new(identity);
+    let mut stream = client.watch_revocations(WatchRevocationsRequest {}).await?.into_inner();
+    loop {
+        let next = tokio::time::timeout(SILENCE, stream.message()).await;
+        let message = next.map_err(|_| Status::unavailable("identity is silent"))??;
+        let message = message.ok_or_else(|| Status::unavailable("identity ended the stream"))?;
+        let until = message.complete_until.unwrap_or_default();
+        let until = Timestamp::new(until.seconds, until.nanos).unwrap_or(Timestamp::UNIX_EPOCH);
+        revocations.learn(&message.revocations, until);
+    }
+}

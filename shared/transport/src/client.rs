@@ -1,0 +1,142 @@
+//! What generated clients call through: a service in this process or behind a channel.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use diwan_access::{SERVICE_TOKEN, Signer};
+use diwan_fault::{Fault, language};
+use http::{HeaderValue, Request, Response, header::ACCEPT_LANGUAGE};
+use tokio::time::{Instant, timeout_at};
+use tonic::{Status, TimeoutExpired, body::Body, transport::Channel};
+use tower::{Service, ServiceExt as _};
+use tracing::Instrument as _;
+
+use crate::{
+    BoxError, Front, context,
+    deadline::{self, Limited},
+    trace,
+};
+
+const NOT_YET: Duration = Duration::from_millis(200);
+
+/// A way to one service. Clones are cheap and share the connection.
+#[derive(Clone)]
+pub struct Transport {
+    service: &'static str,
+    target: Target,
+    signer: Option<Signer>,
+    timeout: Option<Duration>,
+}
+
+#[derive(Clone)]
+enum Target {
+    Local(Arc<OnceLock<Front>>),
+    Remote(Channel),
+}
+
+impl Transport {
+    pub(crate) fn local(service: &'static str, front: Arc<OnceLock<Front>>) -> Self {
+        Self { service, target: Target::Local(front), signer: None, timeout: None }
+    }
+
+    pub(crate) fn remote(service: &'static str, channel: Channel) -> Self {
+        Self { service, target: Target::Remote(channel), signer: None, timeout: None }
+    }
+
+    /// Calls with the token of `signer`'s service.
+    #[must_use]
+    pub fn signed(mut self, signer: &Signer) -> Self {
+        self.signer = Some(signer.clone());
+        self
+    }
+
+    /// Gives each call at most so long, less where the present request's deadline is nearer. Not for streams.
+    #[must_use]
+    pub fn within(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    async fn send(mut self, mut request: Request<Body>) -> Result<Response<Body>, BoxError> {
+        let path = request.uri().path().to_owned();
+        let span = trace::outgoing(request.headers_mut(), &path);
+        let deadline = self.deadline(&request);
+        if let Some(deadline) = deadline {
+            deadline::set(request.headers_mut(), deadline);
+        }
+        if let Some(signer) = &self.signer {
+            let token = HeaderValue::try_from(signer.service_token(self.service)?)?;
+            request.headers_mut().insert(SERVICE_TOKEN, token);
+        }
+        let language = HeaderValue::from_static(language::current().tag());
+        request.headers_mut().entry(ACCEPT_LANGUAGE).or_insert(language);
+        in_time(deadline, self.dispatch(request)).instrument(span).await
+    }
+
+    /// The nearest of: what this call was given, what this transport gives, what is left of the present request's time.
+    fn deadline(&self, request: &Request<Body>) -> Option<Instant> {
+        let own = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        [deadline::of(request.headers()), own, context::deadline()].into_iter().flatten().min()
+    }
+
+    async fn dispatch(&mut self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+        match &mut self.target {
+            Target::Local(front) => {
+                let front = front.get().ok_or_else(|| {
+                    Status::from(Fault::unavailable(format!("{} has not started", self.service), NOT_YET))
+                })?;
+                Ok(front.answer(request).await)
+            }
+            Target::Remote(channel) => {
+                let response = match channel.ready().await {
+                    Ok(channel) => channel.call(request).await,
+                    Err(error) => Err(error),
+                };
+                response.map_err(kept)
+            }
+        }
+    }
+}
+
+async fn in_time(
+    deadline: Option<Instant>,
+    answer: impl Future<Output = Result<Response<Body>, BoxError>>,
+) -> Result<Response<Body>, BoxError> {
+    let Some(deadline) = deadline else { return answer.await };
+    match timeout_at(deadline, answer).await {
+        Ok(response) => response.map(|response| response.map(|body| Body::new(Limited::new(body, deadline)))),
+        Err(_) => Err(deadline::exceeded().into()),
+    }
+}
+
+/// tonic's own timer turns a passed deadline into CANCELLED; a failed connection is UNAVAILABLE by way of the box.
+fn kept(error: tonic::transport::Error) -> BoxError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(source) = cause {
+        if source.is::<TimeoutExpired>() {
+            return deadline::exceeded().into();
+        }
+        cause = source.source();
+    }
+    Status::from(Fault::unavailable(error, NOT_YET)).into()
+}
+
+impl Service<Request<Body>> for Transport {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        // Readiness is awaited inside the call, under its deadline.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        Box::pin(self.clone().send(request))
+    }
+}

@@ -1,0 +1,130 @@
+//! The `grpc-timeout` header, and answers that come too late.
+
+use std::{
+    future::Future as _,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use diwan_fault::{Code, Fault};
+use http::{HeaderMap, HeaderValue};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep};
+use tonic::{Status, body::Body};
+
+const HEADER: &str = "grpc-timeout";
+
+/// When the caller of a request with these headers stops waiting. A header that cannot be read counts as none.
+pub(crate) fn of(headers: &HeaderMap) -> Option<Instant> {
+    let timeout = parse(headers.get(HEADER)?.to_str().ok()?)?;
+    Instant::now().checked_add(timeout)
+}
+
+/// Tells the next service how long is left; the time on the wire is not counted.
+pub(crate) fn set(headers: &mut HeaderMap, deadline: Instant) {
+    let left = deadline.saturating_duration_since(Instant::now());
+    // At most eight digits (gRPC over HTTP/2, "Timeout"): milliseconds carry a day, longer ones go in seconds.
+    let text = match u32::try_from(left.as_millis()) {
+        Ok(millis) if millis < 100_000_000 => format!("{millis}m"),
+        _ => format!("{}S", left.as_secs().min(99_999_999)),
+    };
+    if let Ok(value) = HeaderValue::try_from(text) {
+        headers.insert(HEADER, value);
+    }
+}
+
+/// What the caller of a late request gets.
+pub(crate) fn exceeded() -> Status {
+    Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED").into()
+}
+
+fn parse(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(amount * 3600)),
+        "M" => Some(Duration::from_secs(amount * 60)),
+        "S" => Some(Duration::from_secs(amount)),
+        "m" => Some(Duration::from_millis(amount)),
+        "u" => Some(Duration::from_micros(amount)),
+        "n" => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}
+
+pin_project! {
+    /// A response body that ends with DEADLINE_EXCEEDED when the caller stops waiting: the head of a stream is early.
+    pub(crate) struct Limited {
+        #[pin]
+        body: Body,
+        sleep: Pin<Box<Sleep>>,
+        over: bool,
+    }
+}
+
+impl Limited {
+    pub(crate) fn new(body: Body, deadline: Instant) -> Self {
+        Self { body, sleep: Box::pin(tokio::time::sleep_until(deadline)), over: false }
+    }
+}
+
+impl HttpBody for Limited {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.project();
+        if *this.over {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(frame) = this.body.poll_frame(cx) {
+            return Poll::Ready(frame);
+        }
+        if this.sleep.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        *this.over = true;
+        let mut trailers = HeaderMap::new();
+        let added = exceeded().add_header(&mut trailers);
+        Poll::Ready(Some(added.map(|()| Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_in_every_unit_and_nonsense_is_none() {
+        assert_eq!(parse("3H"), Some(Duration::from_secs(10_800)));
+        assert_eq!(parse("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(parse("99999999n"), Some(Duration::from_nanos(99_999_999)));
+        for bad in ["", "S", "123456789S", "-1S", "1", "1x", "١S"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let mut headers = HeaderMap::new();
+        set(&mut headers, Instant::now() + Duration::from_secs(30));
+        let left = of(&headers).unwrap().saturating_duration_since(Instant::now());
+        assert!(left > Duration::from_secs(29) && left <= Duration::from_secs(30), "{left:?}");
+        set(&mut headers, Instant::now() + Duration::from_secs(10_000_000));
+        assert!(headers[HEADER].to_str().unwrap().ends_with('S'));
+    }
+}

@@ -1,0 +1,104 @@
+//! The one way into a service, whether a call comes over TCP or from the same process.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use diwan_access::{Admission, Caller};
+use diwan_fault::{Language, language};
+use http::{HeaderMap, Request, Response, header::ACCEPT_LANGUAGE};
+use tokio::time::{Instant, timeout_at};
+use tonic::{Status, body::Body};
+use tower::Service;
+use tracing::Instrument as _;
+
+use crate::{
+    context,
+    deadline::{self, Limited},
+    trace,
+};
+
+/// Any error of a transport. Boxed and kept: unwrapping it would lose the status code inside.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+/// Something that answers gRPC calls: a service's methods, or a gateway that passes them on.
+pub trait GrpcService: Send + Sync + 'static {
+    /// Answers one call. Every failure is a status in the answer.
+    fn answer(&self, request: Request<Body>) -> Answer;
+}
+
+/// Continues the trace, keeps the deadline, chooses the language and admits the caller, then calls what is behind it.
+#[derive(Clone)]
+pub struct Front {
+    name: &'static str,
+    admission: Admission,
+    behind: Arc<dyn GrpcService>,
+}
+
+impl Front {
+    /// The way into the service `name`.
+    pub fn new(name: &'static str, admission: Admission, behind: impl GrpcService) -> Self {
+        Self { name, admission, behind: Arc::new(behind) }
+    }
+
+    /// The name of the service.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Answers one call.
+    pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let span = trace::incoming(request.headers(), request.uri().path());
+        trace::note_trace_id(&span);
+        let language = language_of(request.headers());
+        let deadline = deadline::of(request.headers());
+        let answer = context::with_deadline(deadline, self.admit_and_answer(request));
+        language::scope(language, in_time(deadline, answer)).instrument(span).await
+    }
+
+    async fn admit_and_answer(&self, mut request: Request<Body>) -> Response<Body> {
+        // Whatever an in-process caller put there is no proof of anything.
+        request.extensions_mut().remove::<Caller>();
+        match self.admission.admit(request.uri().path(), request.headers(), self.name) {
+            Ok(caller) => {
+                request.extensions_mut().insert(caller);
+                self.behind.answer(request).await
+            }
+            Err(fault) => Status::from(fault).into_http(),
+        }
+    }
+}
+
+async fn in_time(deadline: Option<Instant>, answer: impl Future<Output = Response<Body>>) -> Response<Body> {
+    let Some(deadline) = deadline else { return answer.await };
+    match timeout_at(deadline, answer).await {
+        Ok(response) => response.map(|body| Body::new(Limited::new(body, deadline))),
+        Err(_) => deadline::exceeded().into_http(),
+    }
+}
+
+fn language_of(headers: &HeaderMap) -> Language {
+    let header = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    header.map(Language::of_header).unwrap_or_default()
+}
+
+impl Service<Request<Body>> for Front {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let front = self.clone();
+        Box::pin(async move { Ok(front.answer(request).await) })
+    }
+}

@@ -1,0 +1,101 @@
+//! Where the services of an installation are: in this process, or at addresses from the environment.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use diwan_runtime::{Env, env::EnvError};
+use tonic::transport::{Channel, Endpoint};
+
+use crate::{Front, Transport};
+
+/// Every service that another one may call.
+pub const SERVICES: [&str; 5] = ["identity", "team", "conversation", "mailbox", "billing"];
+
+/// An address that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// It is not set.
+    #[error(transparent)]
+    Env(#[from] EnvError),
+    /// It is no address such as `http://identity:7001`.
+    #[error("{0} is no address such as http://identity:7001")]
+    Address(String),
+}
+
+/// A place for a service of this process, filled once it has started. Before that, calls to it are UNAVAILABLE: services
+/// that call each other in a circle can be started in any order.
+#[derive(Clone, Default)]
+pub struct LocalSlot(Arc<OnceLock<Front>>);
+
+impl LocalSlot {
+    /// The service has started. A second time is ignored: one process has each service once.
+    pub fn fill(&self, front: Front) {
+        let _ = self.0.set(front);
+    }
+}
+
+/// Where the services are.
+#[derive(Clone)]
+pub enum Network {
+    /// All in this process.
+    Local(HashMap<&'static str, LocalSlot>),
+    /// Each at an address of its own.
+    Remote(HashMap<&'static str, Channel>),
+}
+
+impl Network {
+    /// Every service in this process, none started yet.
+    pub fn local() -> Self {
+        Self::Local(SERVICES.iter().map(|name| (*name, LocalSlot::default())).collect())
+    }
+
+    /// Every service at `DIWAN_<SERVICE>_ADDRESS`. Connections are made when they are first needed.
+    ///
+    /// # Errors
+    /// See [`NetworkError`].
+    pub fn remote(env: &Env) -> Result<Self, NetworkError> {
+        let mut channels = HashMap::new();
+        for name in SERVICES {
+            let variable = format!("DIWAN_{}_ADDRESS", name.to_uppercase());
+            let address = env.require(&variable)?.to_owned();
+            let endpoint = Endpoint::from_shared(address).map_err(|_| NetworkError::Address(variable))?;
+            channels.insert(name, tuned(endpoint).connect_lazy());
+        }
+        Ok(Self::Remote(channels))
+    }
+
+    /// The place of a service of this process, or `None` where services are remote or there is no such one.
+    pub fn slot(&self, service: &str) -> Option<&LocalSlot> {
+        match self {
+            Self::Local(slots) => slots.get(service),
+            Self::Remote(_) => None,
+        }
+    }
+
+    /// A way to a service of [`SERVICES`], without a token of ours.
+    pub fn to(&self, service: &'static str) -> Transport {
+        match self {
+            Self::Local(slots) => {
+                Transport::local(service, slots.get(service).map(|slot| slot.0.clone()).unwrap_or_default())
+            }
+            Self::Remote(channels) => match channels.get(service) {
+                Some(channel) => Transport::remote(service, channel.clone()),
+                // Only for a name outside SERVICES: answers UNAVAILABLE, as any service that has not started.
+                None => Transport::local(service, Arc::default()),
+            },
+        }
+    }
+}
+
+/// Without keepalive a channel never notices a dead peer.
+fn tuned(endpoint: Endpoint) -> Endpoint {
+    endpoint
+        .tcp_nodelay(true)
+        .connect_timeout(Duration::from_secs(3))
+        .http2_keep_alive_interval(Duration::from_secs(5))
+        .keep_alive_timeout(Duration::from_secs(3))
+        .keep_alive_while_idle(true)
+}

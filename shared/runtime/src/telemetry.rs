@@ -1,11 +1,19 @@
 //! Structured logs with trace ids, and traces over OTLP.
 
-use std::time::Duration;
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    path::PathBuf,
+    time::Duration,
+};
 
 use opentelemetry::{global, trace::TracerProvider as _};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
-use tracing_subscriber::{EnvFilter, Layer as _, Registry, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, Registry, fmt::writer::BoxMakeWriter, layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use crate::Env;
 
@@ -15,6 +23,9 @@ pub enum TelemetryError {
     /// OTEL_EXPORTER_OTLP_ENDPOINT does not name a receiver.
     #[error("the OTLP exporter cannot be built")]
     Exporter(#[source] opentelemetry_otlp::ExporterBuildError),
+    /// The file that DIWAN_LOG_FILE names cannot be opened.
+    #[error("{0} cannot be opened")]
+    File(PathBuf, #[source] io::Error),
     /// DIWAN_LOG is no filter.
     #[error("DIWAN_LOG cannot be read")]
     Filter(#[source] tracing_subscriber::filter::ParseError),
@@ -36,14 +47,14 @@ impl Telemetry {
     }
 }
 
-/// Starts logs (JSON lines on stderr, or text with DIWAN_LOG_FORMAT=text; levels by DIWAN_LOG) and, where
-/// OTEL_EXPORTER_OTLP_ENDPOINT names a receiver, traces. `process` is the resource's `service.name`.
+/// Starts logs (JSON lines on stderr or at the end of the file DIWAN_LOG_FILE, or text with DIWAN_LOG_FORMAT=text; levels
+/// by DIWAN_LOG) and, where OTEL_EXPORTER_OTLP_ENDPOINT names a receiver, traces. `process` is the resource's `service.name`.
 ///
 /// # Errors
 /// See [`TelemetryError`]. Nothing is half set up then.
 pub fn start(process: &str, env: &Env) -> Result<Telemetry, TelemetryError> {
     let filter = EnvFilter::try_new(env.get("DIWAN_LOG").unwrap_or("info")).map_err(TelemetryError::Filter)?;
-    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer(env)?);
     let log = if env.get("DIWAN_LOG_FORMAT") == Some("text") {
         log.compact().boxed()
     } else {
@@ -60,6 +71,13 @@ pub fn start(process: &str, env: &Env) -> Result<Telemetry, TelemetryError> {
         .try_init()
         .map_err(TelemetryError::Twice)?;
     Ok(Telemetry(provider))
+}
+
+fn writer(env: &Env) -> Result<BoxMakeWriter, TelemetryError> {
+    let Some(path) = env.get("DIWAN_LOG_FILE").map(PathBuf::from) else { return Ok(BoxMakeWriter::new(io::stderr)) };
+    let opened = path.parent().map_or(Ok(()), fs::create_dir_all);
+    let opened = opened.and_then(|()| OpenOptions::new().create(true).append(true).open(&path));
+    opened.map(BoxMakeWriter::new).map_err(|error| TelemetryError::File(path, error))
 }
 
 fn exporter(process: &str, receiver: &str) -> Result<SdkTracerProvider, TelemetryError> {

@@ -1,0 +1,77 @@
+//! What the gateway says of health: of each service that it offers, what that service says of itself.
+
+use std::{collections::HashMap, time::Duration};
+
+use diwan_runtime::Drain;
+use diwan_transport::{Network, SERVICES, Transport};
+use tonic_health::{
+    ServingStatus,
+    pb::{
+        HealthCheckRequest, health_check_response::ServingStatus as Answer, health_client::HealthClient,
+        health_server::HealthServer,
+    },
+    server::{HealthReporter, HealthService, health_reporter},
+};
+
+use crate::forward::Offer;
+
+const LIMIT: Duration = Duration::from_secs(1);
+const WHILE_SERVING: Duration = Duration::from_secs(5);
+const UNTIL_SERVING: Duration = Duration::from_millis(50);
+
+/// The health of each offered service, asked for again and again; all of them NOT_SERVING once the process drains.
+pub(crate) async fn follow(drain: &Drain, network: &Network, offered: &[Offer]) -> HealthServer<HealthService> {
+    let (reporter, _) = health_reporter();
+    // Until every service has been asked, the gateway as a whole is not ready either.
+    set_all(&reporter, offered, ServingStatus::NotServing).await;
+    let server = HealthServer::new(HealthService::from_health_reporter(reporter.clone()));
+    let services = SERVICES.into_iter().map(|service| (service, network.to(service).within(LIMIT))).collect();
+    drain.spawn(ask_until_drained(drain.clone(), reporter, services, offered.to_vec()));
+    server
+}
+
+async fn ask_until_drained(
+    drain: Drain,
+    reporter: HealthReporter,
+    services: HashMap<&'static str, Transport>,
+    offered: Vec<Offer>,
+) {
+    loop {
+        let Some(all_serve) = drain.unless_begun(ask_all(&reporter, &services, &offered)).await else { break };
+        let pause = if all_serve { WHILE_SERVING } else { UNTIL_SERVING };
+        if drain.unless_begun(tokio::time::sleep(pause)).await.is_none() {
+            break;
+        }
+    }
+    set_all(&reporter, &offered, ServingStatus::NotServing).await;
+}
+
+/// Asks each service once; whether all of them serve.
+async fn ask_all(reporter: &HealthReporter, services: &HashMap<&'static str, Transport>, offered: &[Offer]) -> bool {
+    let mut all = true;
+    for offer in offered {
+        let serves = match services.get(offer.service) {
+            Some(transport) => serves(transport.clone(), &offer.name).await,
+            None => false,
+        };
+        all &= serves;
+        reporter.set_service_status(&offer.name, status(serves)).await;
+    }
+    reporter.set_service_status("", status(all)).await;
+    all
+}
+
+async fn serves(transport: Transport, name: &str) -> bool {
+    let answer = HealthClient::new(transport).check(HealthCheckRequest { service: name.to_owned() }).await;
+    answer.is_ok_and(|answer| answer.into_inner().status() == Answer::Serving)
+}
+
+async fn set_all(reporter: &HealthReporter, offered: &[Offer], status: ServingStatus) {
+    for name in offered.iter().map(|offer| offer.name.as_str()).chain([""]) {
+        reporter.set_service_status(name, status).await;
+    }
+}
+
+fn status(serves: bool) -> ServingStatus {
+    if serves { ServingStatus::Serving } else { ServingStatus::NotServing }
+}

@@ -1,0 +1,7 @@
+//! `diwan-gateway serve`: the gateway as a process of its own.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    diwan_launch::run(&diwan_gateway::Service)
+}

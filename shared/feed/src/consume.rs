@@ -1,0 +1,201 @@
+//! Following the feed of another service: each event takes effect once.
+
+use std::{error::Error as StdError, future::Future, time::Duration};
+
+use diwan_proto::feed::v1::{self, WatchEventsResponse};
+use diwan_runtime::{
+    Drain,
+    backoff::Backoff,
+    worker::{chain, supervise},
+};
+use diwan_store::Database;
+use jiff::Timestamp;
+use sqlx::PgConnection;
+use tokio::time::timeout;
+use tonic::{Status, Streaming};
+use tracing::Instrument as _;
+
+use crate::{Event, Malformed, Position, Source, cursor, time};
+
+const FIRST_DELAY: Duration = Duration::from_millis(50);
+const LONGEST_DELAY: Duration = Duration::from_secs(10);
+/// A stream this silent is dead: the source sends something twice a second.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// What a service does with the events of another.
+pub trait Handler: Send + Sync + 'static {
+    /// Why an event cannot be applied. Its `source()` keeps the cause, where a lost race is looked for.
+    type Error: StdError + Send + Sync + 'static;
+
+    /// Writes the effect of one event within `tx`, where the cursor moves too. It passes over what it does not know, and
+    /// ignores an event whose version is not higher than the one it has seen of that entity: events of one entity can
+    /// overtake each other, and after CURSOR_GONE all of them come again.
+    ///
+    /// # Errors
+    /// The feed stops at this event and tries it again with growing delays, until it succeeds.
+    fn apply(&self, tx: &mut PgConnection, event: &Event) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Called after events were applied and committed, e.g. to wake workers of this process.
+    fn committed(&self) {}
+
+    /// Called when everything that the source committed before `until` has been applied here, about twice a second.
+    fn complete(&self, until: Timestamp) {
+        let _ = until;
+    }
+}
+
+/// Follows the feed that `source` serves until the process drains. The cursor is stored in `feed_cursors` under `name`,
+/// which must not change between versions, e.g. `identity`.
+///
+/// Each event takes effect exactly once, with any number of replicas and after any crash: effect and cursor commit
+/// together, and the cursor's row lock makes every replica see how far the others have come.
+pub fn consume<S: Source, H: Handler>(drain: &Drain, name: &'static str, source: S, database: Database, handler: H) {
+    let consumer = std::sync::Arc::new(Consumer { name, database, handler, drain: drain.clone() });
+    supervise(drain, name, move || {
+        let (consumer, source) = (consumer.clone(), source.clone());
+        async move {
+            consumer.run(source).await;
+            Ok::<_, std::convert::Infallible>(())
+        }
+    });
+}
+
+struct Consumer<H> {
+    name: &'static str,
+    database: Database,
+    handler: H,
+    drain: Drain,
+}
+
+/// Why a stream is left; the next one begins at the stored cursor.
+#[derive(Debug, thiserror::Error)]
+enum Left {
+    #[error("the source refused or broke the stream")]
+    Source(#[from] Status),
+    #[error("the source sent nothing for {SILENCE:?}")]
+    Silent,
+    #[error("the source breaks the protocol")]
+    Malformed(#[from] Malformed),
+    #[error("the cursor cannot be stored")]
+    Store(#[from] diwan_store::Error),
+    #[error("another replica set the cursor back")]
+    SetBack,
+    #[error("an event cannot be applied")]
+    Event { index: usize, source: Box<dyn StdError + Send + Sync> },
+}
+
+impl<H: Handler> Consumer<H> {
+    async fn run(&self, source: impl Source) {
+        let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
+        while let Some(left) = self.drain.unless_begun(self.follow(source.clone(), &mut backoff)).await {
+            if let Err(left) = left {
+                tracing::warn!(feed = self.name, error = chain(&left), "the feed is followed again from its cursor");
+            }
+            self.drain.unless_begun(tokio::time::sleep(backoff.next_delay())).await;
+        }
+    }
+
+    /// Follows one stream to its end.
+    async fn follow(&self, source: impl Source, backoff: &mut Backoff) -> Result<(), Left> {
+        let mut position = self.position().await?;
+        let mut stream = match source.watch(position.to_request()).await {
+            Err(status) => return self.refused(status, position).await,
+            Ok(stream) => stream,
+        };
+        loop {
+            match next(&mut stream).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(response)) => position = self.take(response, position).await?,
+                Err(Left::Source(status)) => return self.refused(status, position).await,
+                Err(left) => return Err(left),
+            }
+            backoff.reset();
+        }
+    }
+
+    async fn position(&self) -> Result<Position, diwan_store::Error> {
+        let mut connection = self.database.pool().acquire().await?;
+        Ok(cursor::load(&mut connection, self.name).await?)
+    }
+
+    /// Starts over when the cursor is gone, unless another replica has done so or gone on.
+    async fn refused(&self, status: Status, position: Position) -> Result<(), Left> {
+        if diwan_fault::reason_of(&status).as_deref() != Some("CURSOR_GONE") {
+            return Err(status.into());
+        }
+        tracing::error!(
+            feed = self.name,
+            ?position,
+            "the cursor is gone: the feed is replayed from the first event kept"
+        );
+        self.database
+            .transaction("reset cursor", async |tx: &mut PgConnection| {
+                if cursor::lock(tx, self.name).await.map_err(diwan_store::Error::from)? == position {
+                    cursor::save(tx, self.name, Position::START).await.map_err(diwan_store::Error::from)?;
+                }
+                Ok::<_, Left>(())
+            })
+            .await
+    }
+
+    /// Applies one response, and returns where the stream stands after it.
+    async fn take(&self, response: WatchEventsResponse, start: Position) -> Result<Position, Left> {
+        let events: Vec<Event> =
+            response.events.into_iter().map(TryFrom::<v1::Event>::try_from).collect::<Result<_, _>>()?;
+        let end = events.last().map_or(start, |event| event.position);
+        if !events.is_empty() {
+            self.apply_all(&events, start).await?;
+        }
+        if let Some(until) = response.complete_until.as_ref().and_then(time::from_proto) {
+            self.handler.complete(until);
+        }
+        Ok(end)
+    }
+
+    /// Applies the events; when one of them cannot be applied, those before it.
+    async fn apply_all(&self, events: &[Event], start: Position) -> Result<(), Left> {
+        let outcome = self.apply(events, start).await;
+        if let Err(Left::Event { index, source }) = &outcome {
+            let event = &events[*index];
+            tracing::error!(
+                feed = self.name,
+                kind = event.kind,
+                account = %event.account,
+                entity = %event.entity,
+                position = ?event.position,
+                error = chain(source.as_ref()),
+                "an event cannot be applied; the feed waits at it"
+            );
+            self.apply(&events[..*index], start).await?;
+        }
+        outcome
+    }
+
+    /// Applies events that follow `start` in one transaction with the cursor.
+    async fn apply(&self, events: &[Event], start: Position) -> Result<(), Left> {
+        let Some(last) = events.last() else { return Ok(()) };
+        self.database
+            .transaction(self.name, async |tx: &mut PgConnection| {
+                // From here to the commit nobody else moves the cursor, so whatever is beyond it has no effect yet, and
+                // whatever is not has one. What lies between `start` and the cursor, another replica has applied.
+                let stored = cursor::lock(tx, self.name).await.map_err(diwan_store::Error::from)?;
+                if stored < start {
+                    return Err(Left::SetBack);
+                }
+                for (index, event) in events.iter().enumerate().filter(|(_, event)| event.position > stored) {
+                    let applied = self.handler.apply(tx, event).instrument(event.span()).await;
+                    applied.map_err(|error| Left::Event { index, source: Box::new(error) })?;
+                }
+                let end = last.position.max(stored);
+                cursor::save(tx, self.name, end).await.map_err(diwan_store::Error::from)?;
+                Ok(())
+            })
+            .await?;
+        self.handler.committed();
+        Ok(())
+    }
+}
+
+async fn next(stream: &mut Streaming<WatchEventsResponse>) -> Result<Option<WatchEventsResponse>, Left> {
+    Ok(timeout(SILENCE, stream.message()).await.map_err(|_| Left::Silent)??)
+}

@@ -1,4 +1,5 @@
-//! What tests of several crates share: a fresh database each, and waiting for a condition.
+//! What tests of several crates share: a fresh database each, an installation around the service under test, and waiting
+//! for a condition.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -18,6 +19,8 @@
 
 mod database;
 mod eventually;
+mod world;
 
 pub use database::TestDatabase;
 pub use eventually::{Outcome, eventually};
+pub use world::{Person, World};

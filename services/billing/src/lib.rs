@@ -1,1 +1,53 @@
-//! The billing service.
+//! Billing: what an account has subscribed to, and who holds its seats.
+//!
+//! A seat belongs to a user: taken for a time when he is invited, for good when he accepts, free again when he is
+//! deactivated. Never are more seats held than the subscription has.
+
+mod api;
+mod config;
+mod domain;
+mod error;
+mod store;
+mod worker;
+
+use async_trait::async_trait;
+use diwan_launch::{Component, Context};
+use diwan_proto::billing::v1::{
+    seat_service_server::SeatServiceServer, subscription_service_server::SubscriptionServiceServer,
+};
+use diwan_store::{Database, Wake, pool};
+use diwan_transport::{BoxError, Front, Methods};
+use sqlx::migrate::Migrator;
+
+use crate::{api::Api, config::Config};
+
+/// The migrations of billing's database.
+pub static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// The billing service.
+pub struct Service;
+
+#[async_trait]
+impl Component for Service {
+    fn name(&self) -> &'static str {
+        "billing"
+    }
+
+    fn migrator(&self) -> Option<&'static Migrator> {
+        Some(&MIGRATOR)
+    }
+
+    async fn start(&self, context: Context) -> Result<Front, BoxError> {
+        let config = Config::read(&context.env)?;
+        let pool = pool::open(&config.database_url, pool::Options::new("diwan-billing")).await?;
+        worker::forget_old_answers(&context.drain, &pool, &context.clock);
+        let database = Database::new(pool.clone(), Wake::start(&context.drain, &pool));
+        let api = Api { database, clock: context.clock, trial: config.trial };
+        let methods = Methods::new(self.name())
+            .with(SubscriptionServiceServer::new(api.clone()))
+            .await
+            .with(SeatServiceServer::new(api))
+            .await;
+        Ok(methods.into_front(context.admission, &context.drain)?)
+    }
+}

@@ -1,0 +1,4 @@
+-- How the tables spread over a Citus cluster: each row lives with its account.
+select create_distributed_table('subscriptions', 'account_id');
+select create_distributed_table('seats', 'account_id', colocate_with => 'subscriptions');
+select create_distributed_table('answers', 'account_id', colocate_with => 'subscriptions');

@@ -9,7 +9,7 @@ mode=${1:?prepare or check}; shift
 [ $# -gt 0 ] && services=("$@") || services=(identity team conversation mailbox billing)
 
 if [ -z "${DIWAN_SQLX_INSIDE:-}" ]; then
-    binaries=$(deploy/local/postgres.sh | tail -n 1)
+    binaries=$(deploy/local/postgres.sh | tail -n 1)/bin
     databases=$(IFS=,; echo "${services[*]}")
     mkdir -p target
     # A cluster of its own for each call: several people may prepare at the same time.

@@ -1,0 +1,56 @@
+# What people do with Diwan. Each target first says what it fetches and why; everything fetched lies in .diwan/.
+
+CARGO ?= cargo
+# `make run PROFILE=release` builds what production runs; the default builds faster.
+PROFILE ?= dev
+TARGET := $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+
+.PHONY: help run demo test check format protos protos-image sqlx clean
+
+help:
+	@echo "make run     start Diwan on this machine (Ctrl-C ends it)"
+	@echo "make demo    the whole path once, with real mail servers on loopback (needs root)"
+	@echo "make test    every test"
+	@echo "make check   format, lints, protos, queries, then every test"
+	@echo "make sqlx    write down what the databases say of each query, after a change of SQL"
+
+run: postgres grpcurl
+	$(CARGO) build --profile $(PROFILE) -p diwan-suite
+	@exec target/$(TARGET)/diwan run
+
+demo: postgres mail
+	$(CARGO) build --profile $(PROFILE) -p diwan-suite -p diwan-e2e
+	@exec target/$(TARGET)/diwan-demo
+
+test: postgres mail grpcurl
+	$(CARGO) build --workspace --bins
+	deploy/local/test.sh
+
+check: format protos
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	deploy/local/sqlx.sh check
+	$(MAKE) test
+
+format:
+	$(CARGO) fmt --all --check
+
+protos: buf
+	deploy/local/protos.sh
+
+# After a release: what has been released must not be broken by what comes.
+protos-image: buf
+	cd proto && ../.diwan/bin/buf build -o released.binpb
+
+sqlx:
+	deploy/local/sqlx.sh prepare
+
+clean:
+	rm -rf .diwan target
+
+.PHONY: postgres mail grpcurl buf
+postgres:
+	@deploy/local/postgres.sh >/dev/null
+mail:
+	@deploy/local/mail-packages.sh >/dev/null
+grpcurl buf:
+	@deploy/local/tools.sh $@

@@ -176,6 +176,12 @@ impl Home {
         let _ = fs::remove_dir(self.sockets());
     }
 
+    /// Removes the data, and with it a place elsewhere, which nobody would think of removing.
+    pub(crate) fn forget(&self) -> Result<(), Error> {
+        let folder = if self.root.starts_with(ELSEWHERE) { self.root.clone() } else { self.data() };
+        fs::remove_dir_all(&folder).at("remove", &folder)
+    }
+
     /// Whether the socket's folder is there. An error when it belongs to somebody else, who could lure clients away.
     pub(crate) fn sockets_are_private(&self) -> Result<bool, Error> {
         let folder = self.sockets();

@@ -66,6 +66,7 @@ impl Options {
 pub enum Durability {
     /// A commit survives the loss of power.
     Durable,
-    /// Nothing is synced to the disk, and nothing survives the next start: what was not synced cannot be trusted later.
+    /// Nothing is synced to the disk, and nothing survives a stop or the next start: what was not synced cannot be
+    /// trusted later.
     Throwaway,
 }

@@ -8,7 +8,7 @@ use tokio::process::{Child, ChildStdin};
 
 use crate::error::Error;
 use crate::home::Home;
-use crate::{Address, Options, processes, server};
+use crate::{Address, Durability, Options, processes, server};
 
 /// Runs the server until standard input ends: a pipe whose other end only the owner holds, so that the kernel closes it
 /// however the owner dies. The signals of a terminal or a service manager are the owner's to act on. Asking once is not
@@ -37,6 +37,7 @@ pub struct Postgres {
     watchdog: Child,
     /// The watchdog's standard input: the server runs while this is open.
     lifeline: Option<ChildStdin>,
+    durability: Durability,
     /// Keeps other processes away from the folder.
     _lock: File,
 }
@@ -51,7 +52,8 @@ impl Postgres {
         let mut watchdog = server::shell(&home, WATCHDOG, arguments, Stdio::piped())?;
         let lifeline = watchdog.stdin.take();
         server::answers(&home, &mut watchdog).await?;
-        Ok(Self { address: home.address()?, home, watchdog, lifeline, _lock: lock })
+        let durability = options.durability;
+        Ok(Self { address: home.address()?, home, watchdog, lifeline, durability, _lock: lock })
     }
 
     /// Where it answers.
@@ -79,12 +81,13 @@ impl Postgres {
         self.watchdog.wait().await.map(drop).map_err(|source| Error::Process { action: "watch", source })
     }
 
-    /// Ends the server's connections, lets it write everything to the disk, and returns when it is gone.
+    /// Ends the server's connections, lets it write everything to the disk, and returns when it is gone. The data of a
+    /// throwaway cluster is gone then too.
     pub async fn stop(mut self) -> Result<(), Error> {
         self.lifeline = None;
         processes::stop_all(&self.home).await?;
         self.ended().await?;
         self.home.tidy();
-        Ok(())
+        if self.durability == Durability::Throwaway { self.home.forget() } else { Ok(()) }
     }
 }

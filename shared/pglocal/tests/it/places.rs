@@ -98,6 +98,22 @@ async fn a_clone_closed_to_the_servers_user_keeps_its_cluster_elsewhere_behind_a
 }
 
 #[tokio::test]
+async fn a_throwaway_cluster_leaves_nothing_in_its_place_elsewhere_and_starts_again() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let closed = closed_folder();
+    let options = Options::throwaway(binaries(), closed.path().join("cluster"));
+    for _ in 0..2 {
+        let server = Postgres::start(options.clone()).await.unwrap();
+        let place = server.home().to_owned();
+        assert!(place.starts_with("/var/lib/diwan") && place.exists());
+        server.stop().await.unwrap();
+        assert!(!place.exists());
+    }
+}
+
+#[tokio::test]
 async fn a_cluster_whose_folder_was_closed_later_is_not_moved_or_lost() {
     if !geteuid().is_root() {
         return;

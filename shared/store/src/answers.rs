@@ -1,8 +1,9 @@
 //! Answers to repeated requests. A client that does not know whether its request arrived sends it again under the same
 //! `request_id` and gets the first answer. `sql/answers.sql` is the table; [`crate::Database::answer_once`] the use.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use diwan_runtime::{Clock, Drain, worker};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use prost::Message;
@@ -12,6 +13,10 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::{Error, span};
+
+/// How long a repeated request gets its first answer. Clients give up long before.
+const KEPT: Duration = Duration::from_hours(48);
+const PAUSE: Duration = Duration::from_hours(1);
 
 /// One request that changes something.
 #[derive(Clone, Debug)]
@@ -99,6 +104,19 @@ pub async fn find<A: Message + Default>(pool: &PgPool, request: &Request) -> Res
         Err(Error::Sqlx(sqlx::Error::RowNotFound)) => Ok(None),
         found => found.map(Some),
     }
+}
+
+/// Forgets answers after two days, until the process drains.
+pub fn purge_regularly(drain: &Drain, pool: &PgPool, clock: &Arc<dyn Clock>) {
+    let (pool, clock) = (pool.clone(), clock.clone());
+    worker::supervise(drain, "purge answers", move || {
+        let (pool, clock) = (pool.clone(), clock.clone());
+        async move {
+            purge(&pool, clock.now(), KEPT).await?;
+            clock.sleep(PAUSE).await;
+            Ok::<_, Error>(())
+        }
+    });
 }
 
 /// Forgets answers older than `age`, a thousand at a time so that no lock is held for long. Returns how many.

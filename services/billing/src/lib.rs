@@ -8,14 +8,13 @@ mod config;
 mod domain;
 mod error;
 mod store;
-mod worker;
 
 use async_trait::async_trait;
 use diwan_launch::{Component, Context};
 use diwan_proto::billing::v1::{
     seat_service_server::SeatServiceServer, subscription_service_server::SubscriptionServiceServer,
 };
-use diwan_store::{Database, Wake, pool};
+use diwan_store::{Database, Wake, answers, pool};
 use diwan_transport::{BoxError, Front, Methods};
 use sqlx::migrate::Migrator;
 
@@ -40,7 +39,7 @@ impl Component for Service {
     async fn start(&self, context: Context) -> Result<Front, BoxError> {
         let config = Config::read(&context.env)?;
         let pool = pool::open(&config.database_url, pool::Options::new("diwan-billing")).await?;
-        worker::forget_old_answers(&context.drain, &pool, &context.clock);
+        answers::purge_regularly(&context.drain, &pool, &context.clock);
         let database = Database::new(pool.clone(), Wake::start(&context.drain, &pool));
         let api = Api { database, clock: context.clock, trial: config.trial };
         let methods = Methods::new(self.name())

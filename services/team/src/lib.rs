@@ -1,1 +1,58 @@
-//! The team service.
+//! Teams: their settings, and who belongs to them.
+//!
+//! Every active user belongs to at least one active team, and every account has one fallback team. Other services follow
+//! the feed of changes.
+
+mod api;
+mod change;
+mod config;
+mod domain;
+mod encode;
+mod error;
+mod store;
+
+use async_trait::async_trait;
+use diwan_feed::FeedServer;
+use diwan_launch::{Component, Context};
+use diwan_proto::team::v1::{
+    membership_service_server::MembershipServiceServer, team_service_server::TeamServiceServer,
+};
+use diwan_store::{Database, Wake, answers, pool};
+use diwan_transport::{BoxError, Front, Methods};
+use sqlx::migrate::Migrator;
+
+use crate::{api::Api, config::Config};
+
+/// The migrations of team's database.
+pub static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// The team service.
+pub struct Service;
+
+#[async_trait]
+impl Component for Service {
+    fn name(&self) -> &'static str {
+        "team"
+    }
+
+    fn migrator(&self) -> Option<&'static Migrator> {
+        Some(&MIGRATOR)
+    }
+
+    async fn start(&self, context: Context) -> Result<Front, BoxError> {
+        let config = Config::read(&context.env)?;
+        let pool = pool::open(&config.database_url, pool::Options::new("diwan-team")).await?;
+        answers::purge_regularly(&context.drain, &pool, &context.clock);
+        let database = Database::new(pool.clone(), Wake::start(&context.drain, &pool));
+        let feed = FeedServer::new(database.clone(), context.clock.clone(), context.drain.clone());
+        let api = Api { database, clock: context.clock };
+        let methods = Methods::new(self.name())
+            .with(TeamServiceServer::new(api.clone()))
+            .await
+            .with(MembershipServiceServer::new(api))
+            .await
+            .with(feed.into_service())
+            .await;
+        Ok(methods.into_front(context.admission, &context.drain)?)
+    }
+}

@@ -2,7 +2,7 @@
 
 use diwan_store::{Error, span};
 use jiff::Timestamp;
-use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
+use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx};
 use sqlx::PgConnection;
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -58,7 +58,7 @@ pub(crate) async fn take(
         account,
         user,
         now.to_sqlx(),
-        lease_expires_at.map(|time| time.to_sqlx()),
+        lease_expires_at.map(ToSqlx::to_sqlx),
         seats,
     )
     .fetch_optional(tx)
@@ -107,8 +107,8 @@ pub(crate) async fn list(
          order by taken_at, user_id limit $5",
         account,
         now.to_sqlx(),
-        taken_at.map(|time| time.to_sqlx()) as _,
-        user as _,
+        taken_at.map(ToSqlx::to_sqlx),
+        user,
         limit,
     )
     .fetch_all(connection)

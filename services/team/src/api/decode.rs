@@ -1,0 +1,90 @@
+//! Checks of what the requests about teams have in common.
+
+use std::ops::RangeInclusive;
+
+use diwan_fault::Fields;
+use diwan_proto::team::v1::{self as proto, CreateTeamRequest, VisibilityLevel};
+use prost_types::FieldMask;
+use uuid::Uuid;
+
+use crate::domain::{Changes, Settings, Visibility};
+
+/// The most ids in one list.
+const MOST_IDS: usize = 200;
+const NAME: &str = "name";
+const ASSIGNMENT_LIMIT: &str = "assignment_limit";
+const TOPIC_MANDATORY: &str = "topic_mandatory";
+const VISIBILITY_LEVEL: &str = "visibility_level";
+const WIDE_TEAM_IDS: &str = "wide_team_ids";
+const CHANGEABLE: [&str; 5] = [NAME, ASSIGNMENT_LIMIT, TOPIC_MANDATORY, VISIBILITY_LEVEL, WIDE_TEAM_IDS];
+
+/// The settings of a new team.
+pub(super) fn settings(fields: &mut Fields, message: &CreateTeamRequest) -> Settings {
+    Settings {
+        name: name(fields, NAME, &message.name),
+        assignment_limit: limit(fields, ASSIGNMENT_LIMIT, message.assignment_limit),
+        topic_mandatory: message.topic_mandatory,
+        visibility: visibility(fields, VISIBILITY_LEVEL, message.visibility_level),
+        wide_teams: ids(fields, WIDE_TEAM_IDS, &message.wide_team_ids, 0..=MOST_IDS),
+    }
+}
+
+/// The new values of the fields that `mask` names; the others are not looked at.
+pub(super) fn changes(fields: &mut Fields, team: &proto::Team, mask: Option<&FieldMask>) -> Changes {
+    let paths = mask.map(|mask| mask.paths.as_slice()).unwrap_or_default();
+    if paths.is_empty() {
+        fields.refuse("update_mask", "FIELD_REQUIRED", &[]);
+    } else if !paths.iter().all(|path| CHANGEABLE.contains(&path.as_str())) {
+        fields.refuse("update_mask", "FIELD_VALUE", &[("values", CHANGEABLE.join(", "))]);
+    }
+    let named = |field: &str| paths.iter().any(|path| path == field);
+    Changes {
+        name: named(NAME).then(|| name(fields, "team.name", &team.name)),
+        assignment_limit: named(ASSIGNMENT_LIMIT)
+            .then(|| limit(fields, "team.assignment_limit", team.assignment_limit)),
+        topic_mandatory: named(TOPIC_MANDATORY).then_some(team.topic_mandatory),
+        visibility: named(VISIBILITY_LEVEL).then(|| visibility(fields, "team.visibility_level", team.visibility_level)),
+        wide_teams: named(WIDE_TEAM_IDS).then(|| ids(fields, "team.wide_team_ids", &team.wide_team_ids, 0..=MOST_IDS)),
+    }
+}
+
+/// Ids of teams, sorted, each once: at least one and not too many.
+pub(super) fn team_ids(fields: &mut Fields, values: &[String]) -> Vec<Uuid> {
+    ids(fields, "team_ids", values, 1..=MOST_IDS)
+}
+
+fn name(fields: &mut Fields, field: &str, value: &str) -> String {
+    fields.line(field, value, 1..=100)
+}
+
+fn limit(fields: &mut Fields, field: &str, value: i32) -> i32 {
+    fields.number(field, value, 0..=10_000)
+}
+
+fn visibility(fields: &mut Fields, field: &str, value: i32) -> Visibility {
+    match VisibilityLevel::try_from(value) {
+        Ok(VisibilityLevel::Unspecified | VisibilityLevel::Default) => Visibility::Default,
+        Ok(VisibilityLevel::Restricted) => Visibility::Restricted,
+        Ok(VisibilityLevel::Queue) => Visibility::Queue,
+        Ok(VisibilityLevel::Wide) => Visibility::Wide,
+        Err(_) => {
+            let known = [Visibility::Default, Visibility::Restricted, Visibility::Queue, Visibility::Wide];
+            let names = known.map(|visibility| VisibilityLevel::from(visibility).as_str_name());
+            fields.refuse(field, "FIELD_VALUE", &[("values", names.join(", "))]);
+            Visibility::Default
+        }
+    }
+}
+
+fn ids(fields: &mut Fields, field: &str, values: &[String], entries: RangeInclusive<usize>) -> Vec<Uuid> {
+    if !entries.contains(&values.len()) {
+        let limits = [("min", entries.start().to_string()), ("max", entries.end().to_string())];
+        fields.refuse(field, "FIELD_ENTRIES", &limits);
+        return Vec::new();
+    }
+    let named = values.iter().enumerate();
+    let mut ids: Vec<Uuid> = named.map(|(place, id)| fields.uuid(&format!("{field}[{place}]"), id)).collect();
+    ids.sort();
+    ids.dedup();
+    ids
+}

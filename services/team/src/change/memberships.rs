@@ -1,0 +1,95 @@
+//! Changes of memberships.
+
+use jiff::Timestamp;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    domain::Membership,
+    encode::membership_changed,
+    error::Error,
+    store::{members, memberships, teams},
+};
+
+/// Makes a known user a member of a team.
+pub(crate) async fn add(
+    tx: &mut PgConnection,
+    account: Uuid,
+    team: Uuid,
+    user: Uuid,
+    now: Timestamp,
+) -> Result<Membership, Error> {
+    if teams::hold(tx, account, &[team]).await?.is_empty() {
+        return Err(Error::TeamNotFound(team));
+    }
+    if !members::exists(tx, account, user).await? {
+        return Err(Error::UserNotFound(user));
+    }
+    join_one(tx, account, team, user, now).await
+}
+
+/// Takes a user out of a team, unless it is his last one.
+///
+/// Nobody is left without a team: whoever takes a user out of one holds the lock of his row in `members`, so the second
+/// of two sees what the first has done.
+pub(crate) async fn remove(
+    tx: &mut PgConnection,
+    account: Uuid,
+    team: Uuid,
+    user: Uuid,
+    now: Timestamp,
+) -> Result<(), Error> {
+    teams::find(tx, account, team).await?.ok_or(Error::TeamNotFound(team))?;
+    if !members::lock(tx, account, user).await? {
+        return Err(Error::UserNotFound(user));
+    }
+    let Some(left) = memberships::leave(tx, account, team, user, now).await? else { return Ok(()) };
+    if !memberships::has_any(tx, account, user).await? {
+        return Err(Error::LastMembership);
+    }
+    Ok(diwan_feed::append(tx, account, now, &[membership_changed(&left, false)]).await?)
+}
+
+/// Makes a user known, and a member of these teams; the fallback team takes the place of those that are not active.
+pub(crate) async fn join(
+    tx: &mut PgConnection,
+    account: Uuid,
+    user: Uuid,
+    wanted: &[Uuid],
+    now: Timestamp,
+) -> Result<Vec<Membership>, Error> {
+    members::insert(tx, account, user, now).await?;
+    let mut joined = Vec::new();
+    for team in active_or_fallback(tx, account, wanted).await? {
+        joined.push(join_one(tx, account, team, user, now).await?);
+    }
+    Ok(joined)
+}
+
+/// In the order of their ids, so that two who join the same teams do not wait for each other.
+async fn active_or_fallback(tx: &mut PgConnection, account: Uuid, wanted: &[Uuid]) -> Result<Vec<Uuid>, Error> {
+    let mut active = teams::hold(tx, account, wanted).await?;
+    if wanted.iter().any(|team| !active.contains(team)) {
+        let fallback = teams::find_fallback(tx, account).await?.ok_or(Error::FallbackNotFound)?;
+        active.push(fallback.id);
+        active.sort();
+        active.dedup();
+    }
+    Ok(active)
+}
+
+async fn join_one(
+    tx: &mut PgConnection,
+    account: Uuid,
+    team: Uuid,
+    user: Uuid,
+    now: Timestamp,
+) -> Result<Membership, Error> {
+    if let Some(joined) = memberships::join(tx, account, team, user, now).await? {
+        diwan_feed::append(tx, account, now, &[membership_changed(&joined, true)]).await?;
+        return Ok(joined);
+    }
+    // He was a member when the statement above looked at the row.
+    let found = memberships::find(tx, account, team, user).await?;
+    found.ok_or_else(|| diwan_store::Error::from(sqlx::Error::RowNotFound).into())
+}

@@ -1,0 +1,7 @@
+//! What happens in one transaction, with the events that tell the other services.
+
+mod memberships;
+mod teams;
+
+pub(crate) use memberships::{add, join, remove};
+pub(crate) use teams::{create, ensure_fallback, update};

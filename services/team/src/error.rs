@@ -1,0 +1,69 @@
+//! Why team refuses.
+
+use diwan_fault::{Code, Fault};
+use tonic::Status;
+use uuid::Uuid;
+
+/// An error of the team service.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The account has no such active team.
+    #[error("there is no such active team")]
+    TeamNotFound(Uuid),
+    /// The account has no fallback team, so it was never set up.
+    #[error("the account has no fallback team")]
+    FallbackNotFound,
+    /// Nobody with this id ever became active in the account.
+    #[error("there is no such user")]
+    UserNotFound(Uuid),
+    /// Another active team has the name.
+    #[error("the name is taken")]
+    TeamNameTaken(String),
+    /// It would leave the user without a team.
+    #[error("it is the user's last membership")]
+    LastMembership,
+    /// The database failed.
+    #[error("the database failed")]
+    Store(#[from] diwan_store::Error),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::TeamNotFound(id) => Self::new(Code::NotFound, "TEAM_NOT_FOUND").with("team_id", id.to_string()),
+            Error::FallbackNotFound => Self::new(Code::NotFound, "TEAM_NOT_FOUND"),
+            Error::UserNotFound(id) => Self::new(Code::NotFound, "USER_NOT_FOUND").with("user_id", id.to_string()),
+            Error::TeamNameTaken(name) => Self::new(Code::AlreadyExists, "TEAM_NAME_TAKEN").with("name", name),
+            Error::LastMembership => Self::new(Code::FailedPrecondition, "LAST_MEMBERSHIP"),
+            Error::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        Fault::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_texts() {
+        let errors = [
+            Error::TeamNotFound(Uuid::nil()),
+            Error::FallbackNotFound,
+            Error::UserNotFound(Uuid::nil()),
+            Error::TeamNameTaken("Sales".into()),
+            Error::LastMembership,
+        ];
+        for error in errors {
+            let fault = Fault::from(error);
+            assert!(diwan_fault::has_texts(fault.reason()), "{}", fault.reason());
+            assert!(!fault.to_string().contains('{'), "{fault}");
+        }
+        assert!(diwan_fault::has_texts("FIELD_ENTRIES"));
+    }
+}

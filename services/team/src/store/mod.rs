@@ -1,0 +1,5 @@
+//! SQL.
+
+pub(crate) mod members;
+pub(crate) mod memberships;
+pub(crate) mod teams;

@@ -1,0 +1,203 @@
+//! Teams. All that is read and locked here is active.
+
+use diwan_store::{Error, span};
+use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
+use sqlx::PgConnection;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::domain::{Settings, Team, Visibility, name_key};
+
+/// The unique index of active names.
+pub(crate) const NAME_INDEX: &str = "teams_active_name";
+
+struct Row {
+    id: Uuid,
+    name: String,
+    assignment_limit: i32,
+    topic_mandatory: bool,
+    visibility_level: i16,
+    fallback: bool,
+    version: i64,
+    created_at: SqlTimestamp,
+    wide_teams: Vec<Uuid>,
+}
+
+impl Row {
+    fn into_team(self, account: Uuid) -> Team {
+        let settings = Settings {
+            name: self.name,
+            assignment_limit: self.assignment_limit,
+            topic_mandatory: self.topic_mandatory,
+            // The table's check admits no other level; a newer version's would show its members the least.
+            visibility: Visibility::of_level(self.visibility_level).unwrap_or(Visibility::Restricted),
+            wide_teams: self.wide_teams,
+        };
+        Team {
+            account,
+            id: self.id,
+            settings,
+            fallback: self.fallback,
+            version: self.version,
+            created_at: self.created_at.to_jiff(),
+        }
+    }
+}
+
+/// Inserts a team with the teams that it shows. A fallback team is not inserted where there is one: whether it was.
+pub(crate) async fn insert(tx: &mut PgConnection, team: &Team) -> Result<bool, Error> {
+    let settings = &team.settings;
+    let result = sqlx::query!(
+        "insert into teams (account_id, id, name, name_key, assignment_limit, topic_mandatory, visibility_level,
+                            fallback, version, created_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+         on conflict (account_id) where fallback do nothing",
+        team.account,
+        team.id,
+        settings.name,
+        name_key(&settings.name),
+        settings.assignment_limit,
+        settings.topic_mandatory,
+        settings.visibility.level(),
+        team.fallback,
+        team.version,
+        team.created_at.to_sqlx(),
+    )
+    .execute(&mut *tx)
+    .instrument(span("insert team"))
+    .await?;
+    let inserted = result.rows_affected() == 1;
+    if inserted {
+        show(tx, team).await?;
+    }
+    Ok(inserted)
+}
+
+/// Writes the settings and the version of a team that [`lock`] locked.
+pub(crate) async fn save(tx: &mut PgConnection, team: &Team) -> Result<(), Error> {
+    let settings = &team.settings;
+    sqlx::query!(
+        "update teams
+         set name = $3, name_key = $4, assignment_limit = $5, topic_mandatory = $6, visibility_level = $7, version = $8
+         where account_id = $1 and id = $2",
+        team.account,
+        team.id,
+        settings.name,
+        name_key(&settings.name),
+        settings.assignment_limit,
+        settings.topic_mandatory,
+        settings.visibility.level(),
+        team.version,
+    )
+    .execute(&mut *tx)
+    .instrument(span("save team"))
+    .await?;
+    sqlx::query!("delete from team_visible_teams where account_id = $1 and team_id = $2", team.account, team.id)
+        .execute(&mut *tx)
+        .instrument(span("clear visible teams"))
+        .await?;
+    show(tx, team).await
+}
+
+async fn show(tx: &mut PgConnection, team: &Team) -> Result<(), Error> {
+    if team.settings.wide_teams.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "insert into team_visible_teams (account_id, team_id, visible_team_id) select $1, $2, unnest($3::uuid[])",
+        team.account,
+        team.id,
+        &team.settings.wide_teams,
+    )
+    .execute(tx)
+    .instrument(span("insert visible teams"))
+    .await?;
+    Ok(())
+}
+
+/// A team, locked for a change until the end of the transaction: changes of one team happen one after the other, so that
+/// each raises the version by one.
+pub(crate) async fn lock(tx: &mut PgConnection, account: Uuid, id: Uuid) -> Result<Option<Team>, Error> {
+    sqlx::query!("select from teams where account_id = $1 and id = $2 for no key update", account, id)
+        .fetch_optional(&mut *tx)
+        .instrument(span("lock team"))
+        .await?;
+    find(tx, account, id).await
+}
+
+/// Which of these teams are active. They stay so until the end of the transaction: to archive one takes a lock that this
+/// one keeps away.
+pub(crate) async fn hold(tx: &mut PgConnection, account: Uuid, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
+    let held = sqlx::query_scalar!(
+        "select id from teams where account_id = $1 and id = any($2) and archived_at is null order by id for share",
+        account,
+        ids,
+    )
+    .fetch_all(tx)
+    .instrument(span("hold teams"))
+    .await?;
+    Ok(held)
+}
+
+/// One team.
+pub(crate) async fn find(connection: &mut PgConnection, account: Uuid, id: Uuid) -> Result<Option<Team>, Error> {
+    Ok(find_all(connection, account, &[id]).await?.pop())
+}
+
+/// Those of these teams that there are.
+pub(crate) async fn find_all(connection: &mut PgConnection, account: Uuid, ids: &[Uuid]) -> Result<Vec<Team>, Error> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select id, name, assignment_limit, topic_mandatory, visibility_level, fallback, version, created_at,
+                  array(select visible_team_id from team_visible_teams as visible
+                        where visible.account_id = teams.account_id and visible.team_id = teams.id
+                        order by visible_team_id) as "wide_teams!"
+           from teams where account_id = $1 and id = any($2) and archived_at is null"#,
+        account,
+        ids,
+    )
+    .fetch_all(connection)
+    .instrument(span("find teams"))
+    .await?;
+    Ok(rows.into_iter().map(|row| row.into_team(account)).collect())
+}
+
+/// The account's fallback team.
+pub(crate) async fn find_fallback(connection: &mut PgConnection, account: Uuid) -> Result<Option<Team>, Error> {
+    let id = sqlx::query_scalar!("select id from teams where account_id = $1 and fallback", account)
+        .fetch_optional(&mut *connection)
+        .instrument(span("find fallback team"))
+        .await?;
+    match id {
+        Some(id) => find(connection, account, id).await,
+        None => Ok(None),
+    }
+}
+
+/// Teams by name, after the one of `after`.
+pub(crate) async fn list(
+    connection: &mut PgConnection,
+    account: Uuid,
+    after: Option<(String, Uuid)>,
+    limit: i64,
+) -> Result<Vec<Team>, Error> {
+    let (name, id) = after.unzip();
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select id, name, assignment_limit, topic_mandatory, visibility_level, fallback, version, created_at,
+                  array(select visible_team_id from team_visible_teams as visible
+                        where visible.account_id = teams.account_id and visible.team_id = teams.id
+                        order by visible_team_id) as "wide_teams!"
+           from teams
+           where account_id = $1 and archived_at is null and ($2::text is null or (name_key, id) > ($2, $3::uuid))
+           order by name_key, id limit $4"#,
+        account,
+        name,
+        id,
+        limit,
+    )
+    .fetch_all(connection)
+    .instrument(span("list teams"))
+    .await?;
+    Ok(rows.into_iter().map(|row| row.into_team(account)).collect())
+}

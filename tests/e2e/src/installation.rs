@@ -1,0 +1,210 @@
+//! A running Diwan of one's own: real binaries, in one process or as six.
+
+use std::{
+    fs::File,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use diwan_access::keys;
+use diwan_pglocal::{Options as PostgresOptions, Postgres};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tokio::process::{Child, Command};
+use tonic::transport::Endpoint;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+
+use crate::Failure;
+
+const READY_LIMIT: Duration = Duration::from_secs(30);
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(25);
+/// The services with a database, in the order in which they are started.
+pub const SERVICES: [&str; 5] = ["identity", "team", "billing", "conversation", "mailbox"];
+
+/// How the six services are divided into processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topology {
+    /// All in `diwan`, with a PostgreSQL that it starts itself.
+    Suite,
+    /// Each a process of its own, talking over TCP, with one PostgreSQL for all.
+    Separate,
+}
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How it is divided.
+    pub topology: Topology,
+    /// Where its data, keys and logs are.
+    pub home: PathBuf,
+    /// The PostgreSQL programs.
+    pub postgres: PathBuf,
+    /// Settings beyond those that the topology needs.
+    pub settings: Vec<(String, String)>,
+}
+
+/// A running Diwan. Dropping it kills its processes.
+pub struct Installation {
+    gateway: SocketAddr,
+    addresses: Vec<(&'static str, SocketAddr)>,
+    processes: Vec<(String, Child)>,
+    postgres: Option<Postgres>,
+    home: PathBuf,
+}
+
+impl Installation {
+    /// Starts it, and returns when the gateway says that every service serves.
+    ///
+    /// # Errors
+    /// When a binary has not been built, does not start, or does not become ready within 30 s.
+    pub async fn start(options: Options) -> Result<Self, Failure> {
+        std::fs::create_dir_all(&options.home)?;
+        let home = options.home.canonicalize()?;
+        let options = Options { home, ..options };
+        let installation = match options.topology {
+            Topology::Suite => Self::suite(&options)?,
+            Topology::Separate => Self::separate(&options).await?,
+        };
+        installation.wait_until_serving().await?;
+        Ok(installation)
+    }
+
+    /// Where the gateway listens.
+    pub fn gateway(&self) -> SocketAddr {
+        self.gateway
+    }
+
+    /// Where a service listens, in the topology that gives it an address.
+    pub fn address(&self, service: &str) -> Option<SocketAddr> {
+        self.addresses.iter().find(|(name, _)| *name == service).map(|(_, address)| *address)
+    }
+
+    /// The process id of `diwan`, or of a service that is a process of its own.
+    pub fn pid(&self, name: &str) -> Option<u32> {
+        self.processes.iter().find(|(known, _)| known == name).and_then(|(_, child)| child.id())
+    }
+
+    /// The folder with the keys.
+    pub fn keys(&self) -> PathBuf {
+        self.home.join("keys")
+    }
+
+    /// Ends it as SIGTERM does, and returns when every process has ended by itself.
+    ///
+    /// # Errors
+    /// When one does not end within 20 s or ends with a failure.
+    pub async fn stop(mut self) -> Result<(), Failure> {
+        // The gateway first: nobody is sent to a service that is about to go.
+        for (name, mut child) in self.processes.drain(..).rev() {
+            terminate(&name, &mut child).await?;
+        }
+        if let Some(postgres) = self.postgres.take() {
+            postgres.stop().await?;
+        }
+        Ok(())
+    }
+
+    fn suite(options: &Options) -> Result<Self, Failure> {
+        let gateway = free_address()?;
+        let mut command = binary("diwan")?;
+        command.arg("run").env("DIWAN_HOME", &options.home).env("DIWAN_LISTEN", gateway.to_string());
+        command.env("DIWAN_POSTGRES_BIN", &options.postgres);
+        let child = spawn(command, options, "diwan")?;
+        let processes = vec![("diwan".to_owned(), child)];
+        Ok(Self { gateway, addresses: Vec::new(), processes, postgres: None, home: options.home.clone() })
+    }
+
+    async fn separate(options: &Options) -> Result<Self, Failure> {
+        let keys = options.home.join("keys");
+        keys::ensure(&keys, &keys::ISSUERS)?;
+        let postgres =
+            Postgres::start(PostgresOptions::new(options.postgres.clone(), options.home.join("postgres"))).await?;
+        let mut addresses = Vec::new();
+        for service in SERVICES {
+            postgres.ensure_database(service).await?;
+            addresses.push((service, free_address()?));
+        }
+        let gateway = free_address()?;
+        let mut processes = Vec::new();
+        for (service, listen) in addresses.iter().copied().chain([("gateway", gateway)]) {
+            let mut command = binary(&format!("diwan-{service}"))?;
+            command.arg("serve").env("DIWAN_LISTEN", listen.to_string()).env("DIWAN_KEYS", &keys);
+            command.env(format!("DIWAN_{}_DATABASE_URL", service.to_uppercase()), postgres.url(service));
+            command.env("DIWAN_MAILBOX_BLOBS", options.home.join("blobs")).env("DIWAN_MAILBOX_ALLOW_PLAIN", "loopback");
+            command.env("DIWAN_IDENTITY_MAIL_FOLDER", options.home.join("mail-out"));
+            for (name, address) in &addresses {
+                command.env(format!("DIWAN_{}_ADDRESS", name.to_uppercase()), format!("http://{address}"));
+            }
+            processes.push((service.to_owned(), spawn(command, options, service)?));
+        }
+        Ok(Self { gateway, addresses, processes, postgres: Some(postgres), home: options.home.clone() })
+    }
+
+    async fn wait_until_serving(&self) -> Result<(), Failure> {
+        let channel = Endpoint::from_shared(format!("http://{}", self.gateway))?.connect_lazy();
+        let mut health = HealthClient::new(channel);
+        let serving = async {
+            loop {
+                let answer = health.check(HealthCheckRequest { service: String::new() }).await;
+                if answer.is_ok_and(|answer| answer.into_inner().status() == ServingStatus::Serving) {
+                    return;
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        let log = self.home.join("log");
+        tokio::time::timeout(READY_LIMIT, serving)
+            .await
+            .map_err(|_| format!("Diwan was not ready within {READY_LIMIT:?}; see {}", log.display()).into())
+    }
+}
+
+/// Where the binaries of this build are: beside the one that asks, or above a test's.
+fn binary(name: &str) -> Result<Command, Failure> {
+    let own = std::env::current_exe()?;
+    let folder = own.parent().ok_or("a binary without a folder")?;
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
+    let path = folder.join(name);
+    if !path.exists() {
+        return Err(format!("{} is not built: cargo build --workspace --bins", path.display()).into());
+    }
+    Ok(Command::new(path))
+}
+
+fn spawn(mut command: Command, options: &Options, name: &str) -> Result<Child, Failure> {
+    let logs = options.home.join("log");
+    std::fs::create_dir_all(&logs)?;
+    let output = File::create(logs.join(format!("{name}.out")))?;
+    command.env("DIWAN_LOG_FILE", logs.join(format!("{name}.log")));
+    command.envs(options.settings.iter().cloned());
+    command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).kill_on_drop(true);
+    Ok(command.spawn()?)
+}
+
+async fn terminate(name: &str, child: &mut Child) -> Result<(), Failure> {
+    let Some(pid) = child.id() else { return Err(format!("{name} had ended before it was told to").into()) };
+    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM)?;
+    let status = tokio::time::timeout(STOP_LIMIT, child.wait()).await;
+    let status = status.map_err(|_| format!("{name} did not end within {STOP_LIMIT:?}"))??;
+    if status.success() { Ok(()) } else { Err(format!("{name} ended with {status}").into()) }
+}
+
+/// An address that was free a moment ago.
+fn free_address() -> Result<SocketAddr, Failure> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// The PostgreSQL programs that `deploy/local/postgres.sh` made available, or that are installed.
+///
+/// # Errors
+/// When there are none.
+pub fn postgres_programs() -> Result<PathBuf, Failure> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let found = diwan_pglocal::find_binaries(&workspace.join(".diwan"));
+    found.ok_or_else(|| "no PostgreSQL programs: run deploy/local/postgres.sh".into())
+}

@@ -165,9 +165,12 @@ impl Home {
         if self.sockets_are_private()? {
             fs::remove_dir_all(&sockets).at("empty", &sockets)?;
         }
-        // Not `create_dir_all`: under /tmp a folder that somebody made just now must not be taken for ours.
-        fs::create_dir(&sockets).at("make the folder", &sockets)?;
-        self.account.folder(&sockets, 0o700)
+        // It appears under its name only when it is private: others look at it while they wait for the server. And not
+        // `create_dir_all`: under /tmp a folder that somebody made just now must not be taken for ours.
+        let fresh = sockets.with_extension(std::process::id().to_string());
+        fs::create_dir(&fresh).at("make the folder", &fresh)?;
+        self.account.folder(&fresh, 0o700)?;
+        fs::rename(&fresh, &sockets).at("name", &sockets)
     }
 
     /// Removes the socket's folder, which may lie outside, after the server has removed the socket.

@@ -44,18 +44,21 @@ async fn joining_a_running_cluster_takes_a_moment() {
 }
 
 #[tokio::test]
-async fn it_stays_while_used_and_stops_by_itself_afterwards() {
+async fn it_stays_while_used_and_through_a_pause_and_stops_by_itself_afterwards() {
     let folder = open_folder();
     let options = Options::throwaway(binaries(), folder.path());
-    let first = detached::start(options.clone(), BRIEF).await.unwrap();
-    let second = detached::start(options, BRIEF).await.unwrap();
+    let idle = Some(Duration::from_secs(3));
+    let first = detached::start(options.clone(), idle).await.unwrap();
+    let second = detached::start(options.clone(), idle).await.unwrap();
     let pid = postmaster(folder.path());
     drop(first);
-    // Several times the limit, without a single connection.
-    sleep(Duration::from_secs(4)).await;
-    assert_eq!(postmaster(folder.path()), pid);
-    assert_eq!(ask(second.address(), "SELECT 'answers'").await, "answers");
+    // Longer than the limit, without a single connection; then a pause that is shorter.
+    sleep(Duration::from_millis(4500)).await;
     drop(second);
+    sleep(Duration::from_millis(1200)).await;
+    let third = detached::start(options, idle).await.unwrap();
+    assert_eq!(postmaster(folder.path()), pid);
+    drop(third);
     until("it stopped", || postmaster(folder.path()).is_none()).await;
 }
 

@@ -18,9 +18,13 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so and fails")]
 
 mod database;
+mod distribution;
 mod eventually;
+mod status;
 mod world;
 
 pub use database::TestDatabase;
+pub use distribution::undistributed;
 pub use eventually::{Outcome, eventually};
+pub use status::{bad_fields, metadata, reason};
 pub use world::{Person, World};

@@ -125,11 +125,11 @@ pub(crate) async fn lock(tx: &mut PgConnection, account: Uuid, id: Uuid) -> Resu
     find(tx, account, id).await
 }
 
-/// Which of these teams are active. They stay so until the end of the transaction: to archive one takes a lock that this
-/// one keeps away.
+/// Which of these teams are active. They stay so until the end of the transaction, since whoever archives a team locks it
+/// `for update`; changes of their settings need not wait.
 pub(crate) async fn hold(tx: &mut PgConnection, account: Uuid, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
     let held = sqlx::query_scalar!(
-        "select id from teams where account_id = $1 and id = any($2) and archived_at is null order by id for share",
+        "select id from teams where account_id = $1 and id = any($2) and archived_at is null order by id for key share",
         account,
         ids,
     )

@@ -1,0 +1,7 @@
+//! Billing against a real PostgreSQL, called through its real methods.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod seats;
+mod subscriptions;
+mod support;

@@ -1,0 +1,10 @@
+//! Team against a real PostgreSQL, called through its real methods.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod access;
+mod fallback;
+mod joining;
+mod memberships;
+mod support;
+mod teams;

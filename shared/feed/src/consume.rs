@@ -186,8 +186,9 @@ impl<H: Handler> Consumer<H> {
                     let applied = self.handler.apply(tx, event).instrument(event.span()).await;
                     applied.map_err(|error| Left::Event { index, source: Box::new(error) })?;
                 }
-                let end = last.position.max(stored);
-                cursor::save(tx, self.name, end).await.map_err(diwan_store::Error::from)?;
+                if last.position > stored {
+                    cursor::save(tx, self.name, last.position).await.map_err(diwan_store::Error::from)?;
+                }
                 Ok(())
             })
             .await?;

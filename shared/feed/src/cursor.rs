@@ -16,11 +16,16 @@ pub(crate) async fn load(connection: &mut PgConnection, source: &str) -> Result<
 
 /// Where to go on, which stays so until this transaction ends: whoever else wants to move it waits here.
 pub(crate) async fn lock(tx: &mut PgConnection, source: &str) -> Result<Position, sqlx::Error> {
-    let row = sqlx::query_as(
-        "insert into feed_cursors as old (source, generation, transaction, sequence) values ($1, 0, 0, 0)
-         on conflict (source) do update set sequence = old.sequence
-         returning generation, transaction, sequence",
-    );
+    // There is a row to lock from the first time on.
+    sqlx::query(
+        "insert into feed_cursors (source, generation, transaction, sequence)
+         select $1, 0, 0, 0 where not exists (select from feed_cursors where source = $1)
+         on conflict do nothing",
+    )
+    .bind(source)
+    .execute(&mut *tx)
+    .await?;
+    let row = sqlx::query_as("select generation, transaction, sequence from feed_cursors where source = $1 for update");
     row.bind(source).fetch_one(tx).await.map(position)
 }
 

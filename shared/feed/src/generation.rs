@@ -26,9 +26,6 @@ pub async fn ensure_generation(pool: &PgPool) -> Result<(), Error> {
 pub(crate) async fn raise(pool: &PgPool, generation: i64) -> Result<(), Error> {
     let mut connection = pool.acquire().await?;
     let mut tx = connection.begin().await?;
-    // It rewrites the whole outbox.
-    sqlx::query("set local statement_timeout = 0").execute(&mut *tx).await?;
-    sqlx::query("lock table feed_events in exclusive mode").execute(&mut *tx).await?;
     let raised = sqlx::query(
         "update feed_generation
          set generation = generation + 1, origin = feed_origin(), purged_xid = '0', purged_seq = 0
@@ -38,6 +35,9 @@ pub(crate) async fn raise(pool: &PgPool, generation: i64) -> Result<(), Error> {
     .execute(&mut *tx)
     .await?;
     if raised.rows_affected() == 1 {
+        sqlx::query("lock table feed_events in exclusive mode").execute(&mut *tx).await?;
+        // The whole outbox takes its time.
+        sqlx::query("set local statement_timeout = 0").execute(&mut *tx).await?;
         sqlx::query("update feed_events set xid = '0'").execute(&mut *tx).await?;
         tracing::error!(from = generation, "the database was restored or rewound: consumers of its feed start over");
     }

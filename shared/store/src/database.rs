@@ -12,7 +12,8 @@ use crate::{
     Error, Wake,
     answers::{self, Request},
     error::lost_a_race,
-    span, wake,
+    span::span_of_transaction,
+    wake,
 };
 
 /// How often a transaction is run that loses against others.
@@ -79,7 +80,7 @@ impl Database {
         Box::pin(async move {
             let mut tries = 1;
             loop {
-                match self.attempt(&body).instrument(span(name)).await {
+                match self.attempt(&body).instrument(span_of_transaction(name)).await {
                     Err(error) if tries < TRIES && lost_a_race(&error) => {
                         tracing::debug!(transaction = name, tries, "a transaction lost a race and is run again");
                         tries += 1;

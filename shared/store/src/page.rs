@@ -86,3 +86,75 @@ fn digest(list: &impl Serialize) -> [u8; DIGEST] {
 fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("a JSON form")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Key = (String, i64);
+
+    fn read(list: &str, size: i32, token: &str) -> (Page<Key>, Vec<String>) {
+        let mut fields = Fields::new();
+        let request = PageRequest { size, token: token.to_owned() };
+        let page = Page::read(&mut fields, &list, Some(&request));
+        let refused = fields.finish().err();
+        let names = refused.iter().flat_map(|fault| fault.fields().iter().map(|field| field.field.clone()));
+        (page, names.collect())
+    }
+
+    fn token(list: &str, key: &Key) -> String {
+        read(list, 1, "").0.finish(vec![key.clone(), key.clone()], Clone::clone).1.next_token
+    }
+
+    #[test]
+    fn a_page_without_a_size_has_50_entries_and_none_has_more_than_200() {
+        assert_eq!(Page::<Key>::read(&mut Fields::new(), &"teams", None).limit(), 51);
+        assert_eq!(read("teams", 0, "").0.limit(), 51);
+        assert_eq!(read("teams", 200, "").0.limit(), 201);
+        for size in [-1, 201, i32::MAX] {
+            assert_eq!(read("teams", size, "").1, ["page.size"]);
+        }
+    }
+
+    #[test]
+    fn the_last_page_has_no_token_even_when_it_is_full() {
+        let page = read("teams", 2, "").0;
+        let keys = |count: i64| (0..count).map(|n| (String::new(), n)).collect::<Vec<_>>();
+        assert_eq!(page.finish(keys(2), Clone::clone).1.next_token, "");
+        assert_eq!(page.finish(keys(0), Clone::clone).1.next_token, "");
+        let (rows, info) = page.finish(keys(3), Clone::clone);
+        assert_eq!(rows.len(), 2);
+        assert_eq!(read("teams", 2, &info.next_token).0.after(), Some(&(String::new(), 1)));
+    }
+
+    #[test]
+    fn a_token_of_another_list_is_refused() {
+        let foreign = token("members of team 1", &("a".into(), 1));
+        assert_eq!(read("members of team 2", 1, &foreign).1, ["page.token"]);
+    }
+
+    #[test]
+    fn a_token_whose_key_has_another_shape_is_refused() {
+        let page = Page::<i64>::read(&mut Fields::new(), &"teams", None);
+        let other = BASE64_URL_SAFE_NO_PAD.encode([&[VERSION][..], &page.list, br#""text""#].concat());
+        assert_eq!(read("teams", 1, &other).1, ["page.token"]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_token_leads_to_where_it_was_given(name in ".*", id: i64) {
+            let key = (name, id);
+            let (page, refused) = read("teams", 1, &token("teams", &key));
+            prop_assert_eq!((page.after(), refused.len()), (Some(&key), 0));
+        }
+
+        #[test]
+        fn no_text_that_is_not_a_token_breaks_the_reading(text in "\\PC+") {
+            let (page, refused) = read("teams", 1, &text);
+            prop_assert_eq!(page.after(), None);
+            prop_assert_eq!(refused, ["page.token"]);
+        }
+    }
+}

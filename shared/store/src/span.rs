@@ -15,9 +15,18 @@ use tracing::{Span, info_span};
 /// }
 /// ```
 pub fn span(operation: &'static str) -> Span {
+    client_span(operation, operation)
+}
+
+/// The span around all statements of one transaction.
+pub(crate) fn span_of_transaction(name: &str) -> Span {
+    client_span(&format!("transaction {name}"), name)
+}
+
+fn client_span(name: &str, operation: &str) -> Span {
     info_span!(
         "sql",
-        otel.name = operation,
+        otel.name = name,
         otel.kind = "client",
         db.system.name = "postgresql",
         db.operation.name = operation

@@ -138,3 +138,52 @@ async fn run(connection: &mut PgConnection, statement: String) {
     let outcome = sqlx::raw_sql(AssertSqlSafe(statement.clone())).execute(connection).await;
     outcome.unwrap_or_else(|error| panic!("{statement}: {error}"));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sqlx::{
+        SqlSafeStr as _,
+        migrate::{Migration, MigrationType},
+    };
+
+    use super::*;
+    use crate::eventually;
+
+    async fn database() -> TestDatabase {
+        let sql = "create table things (id int primary key)".into_sql_str();
+        let step = Migration::new(1, "step".into(), MigrationType::Simple, sql, false);
+        TestDatabase::new(&Migrator::with_migrations(vec![step])).await
+    }
+
+    async fn exists(name: &str) -> bool {
+        let mut connection = connect(&cluster().await, "postgres").await;
+        let found = sqlx::query("select from pg_database where datname = $1").bind(name);
+        found.fetch_optional(&mut connection).await.unwrap().is_some()
+    }
+
+    async fn things(test: &TestDatabase) -> i64 {
+        sqlx::query_scalar("select count(*) from things").fetch_one(&test.pool).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn tests_with_the_same_migrations_do_not_see_each_other() {
+        let (one, other) = tokio::join!(database(), database());
+        sqlx::query("insert into things values (1)").execute(&one.pool).await.unwrap();
+        assert_eq!((things(&one).await, things(&other).await), (1, 0));
+        assert_eq!(things(&database().await).await, 0, "the template stays clean");
+    }
+
+    #[tokio::test]
+    async fn a_database_goes_after_its_test_and_not_before() {
+        let kept = database().await;
+        let gone = database().await.url.rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
+        eventually("later tests remove it", Duration::from_secs(30), async || {
+            database().await;
+            !exists(&gone).await
+        })
+        .await;
+        assert_eq!(things(&kept).await, 0);
+    }
+}

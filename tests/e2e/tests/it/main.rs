@@ -1,0 +1,10 @@
+//! The tests of the whole: real binaries, real PostgreSQL, real mail servers, in both topologies.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod dynamic;
+mod every_method;
+mod grpcurl;
+mod lifecycle;
+mod support;
+mod telemetry;
+mod whole_path;

@@ -1,1 +1,97 @@
-//! The conversation service.
+//! Conversations with customers: messages come in from the mailboxes, each conversation is given to one agent of its team, he
+//! answers and closes it.
+//!
+//! - `domain` decides without a database: who gets what (`routing`), who sees what (`scope`).
+//! - `flow` is what happens in one transaction, `store` its SQL with the lock order that all keep.
+//! - `worker` routes, follows team and identity, sends answers, and keeps track of who is there.
+//! - `api` answers calls.
+
+mod api;
+mod app;
+mod config;
+mod domain;
+mod error;
+mod flow;
+mod store;
+mod worker;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use diwan_feed::FeedServer;
+use diwan_launch::{Component, Context};
+use diwan_proto::conversation::v1::{
+    conversation_service_server::ConversationServiceServer, inbox_service_server::InboxServiceServer,
+    ingest_service_server::IngestServiceServer,
+};
+use diwan_store::{Database, Wake, answers, pool};
+use diwan_transport::{BoxError, Front, Methods};
+use sqlx::migrate::Migrator;
+
+use crate::{
+    api::Api,
+    app::App,
+    config::Settings,
+    worker::{feeds, hub, hub::Hub, presence, router, sender},
+};
+
+pub(crate) use crate::error::Error;
+
+/// The migrations of conversation's database.
+pub static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// The largest message that is taken in: the text of a mail, without its attachments.
+const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
+
+/// The conversation service.
+pub struct Service;
+
+#[async_trait]
+impl Component for Service {
+    fn name(&self) -> &'static str {
+        "conversation"
+    }
+
+    fn migrator(&self) -> Option<&'static Migrator> {
+        Some(&MIGRATOR)
+    }
+
+    async fn start(&self, context: Context) -> Result<Front, BoxError> {
+        let app = Arc::new(open(&context).await?);
+        answers::purge_regularly(&context.drain, app.database.pool(), &context.clock);
+        feeds::start(&app, &context);
+        hub::start(&app);
+        presence::start(&app);
+        router::start(&app);
+        sender::start(&app, context.network.to("mailbox").signed(&context.signer));
+        let feed = FeedServer::new(app.database.clone(), context.clock.clone(), context.drain.clone());
+        let api = Api(app);
+        let ingest = IngestServiceServer::new(api.clone()).max_decoding_message_size(LARGEST_MESSAGE);
+        let methods = Methods::new(self.name())
+            .with(ConversationServiceServer::new(api.clone()))
+            .await
+            .with(InboxServiceServer::new(api))
+            .await
+            .with(ingest)
+            .await
+            .with(feed.into_service())
+            .await;
+        Ok(methods.into_front(context.admission, &context.drain)?)
+    }
+}
+
+async fn open(context: &Context) -> Result<App, BoxError> {
+    let settings = Settings::read(&context.env)?;
+    let options = pool::Options { max_connections: settings.connections, ..pool::Options::new("diwan-conversation") };
+    let pool = pool::open(&settings.database_url, options).await?;
+    let head = store::feed::head(&pool).await?;
+    Ok(App {
+        database: Database::new(pool.clone(), Wake::start(&context.drain, &pool)),
+        clock: context.clock.clone(),
+        drain: context.drain.clone(),
+        settings,
+        wakeups: Default::default(),
+        hub: Hub::new(head),
+        sessions: Default::default(),
+    })
+}

@@ -1,0 +1,20 @@
+-- How the tables lie on Citus: run once, after the first migration, where one server is not enough.
+
+-- Each account's rows on one node.
+select create_distributed_table('teams', 'account_id');
+select create_distributed_table('users', 'account_id', colocate_with => 'teams');
+select create_distributed_table('slots', 'account_id', colocate_with => 'teams');
+select create_distributed_table('presence', 'account_id', colocate_with => 'teams');
+select create_distributed_table('live_sessions', 'account_id', colocate_with => 'teams');
+select create_distributed_table('contacts', 'account_id', colocate_with => 'teams');
+select create_distributed_table('conversations', 'account_id', colocate_with => 'teams');
+select create_distributed_table('messages', 'account_id', colocate_with => 'teams');
+select create_distributed_table('sends', 'account_id', colocate_with => 'teams');
+select create_distributed_table('decisions', 'account_id', colocate_with => 'teams');
+select create_distributed_table('transitions', 'account_id', colocate_with => 'teams');
+select create_distributed_table('answers', 'account_id', colocate_with => 'teams');
+
+-- On the coordinator only: one order of events, one cursor a feed.
+-- local: feed_events
+-- local: feed_generation
+-- local: feed_cursors

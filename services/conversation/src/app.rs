@@ -1,0 +1,37 @@
+//! What every handler and worker of this service shares.
+
+use std::sync::Arc;
+
+use diwan_runtime::{Clock, Drain};
+use diwan_store::Database;
+
+use crate::{
+    config::Settings,
+    flow::Team,
+    worker::{hub::Hub, sessions::Sessions, wakeups::Wakeups},
+};
+
+/// One process of the service.
+pub struct App {
+    /// The database.
+    pub database: Database,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// When to end.
+    pub drain: Drain,
+    /// Settings.
+    pub settings: Settings,
+    /// Teams that the routing of this process looks at next.
+    pub wakeups: Wakeups,
+    /// Our own feed, for the streams.
+    pub hub: Hub,
+    /// The streams of this process.
+    pub sessions: Sessions,
+}
+
+impl App {
+    /// Has the routing look at these teams.
+    pub fn wake(&self, teams: impl IntoIterator<Item = Team>) {
+        teams.into_iter().for_each(|team| self.wakeups.mark(team));
+    }
+}

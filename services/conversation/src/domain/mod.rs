@@ -1,0 +1,7 @@
+//! Rules without a database or a network: who gets what, who sees what, how an answer is addressed.
+
+pub mod contact;
+pub mod routing;
+pub mod scope;
+pub mod state;
+pub mod thread;

@@ -1,0 +1,144 @@
+//! Automatic assignment: who of a team gets which of the waiting conversations. Pure, so that a decision can be replayed
+//! from the ledger: the same input gives the same output.
+
+use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
+
+use diwan_runtime::clock::after;
+use jiff::Timestamp;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::state::Availability;
+
+/// A member of the team, as the routing sees him.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Agent {
+    /// The user.
+    pub user: Uuid,
+    /// Whether his access is not cut.
+    #[serde(skip)]
+    pub enabled: bool,
+    /// Whether he is there.
+    #[serde(skip)]
+    pub availability: Availability,
+    /// OPEN conversations of this team that he holds.
+    pub open: i32,
+    /// Automatic assignments in this team, as fairness counts them.
+    pub automatic: i64,
+    /// When he got the last one.
+    pub last: Option<Timestamp>,
+}
+
+/// A conversation in the team's queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The conversation.
+    pub conversation: Uuid,
+    /// Its version when it was read.
+    pub version: i64,
+    /// Since when it waits.
+    pub queued_at: Timestamp,
+}
+
+/// One conversation to one agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Assignment {
+    /// The conversation.
+    pub conversation: Uuid,
+    /// The version of it that this was decided on.
+    pub version: i64,
+    /// The agent.
+    pub user: Uuid,
+    /// When he got it. The assignments of one batch are a microsecond apart, so that "oldest last assignment" knows their order.
+    pub at: Timestamp,
+}
+
+/// Why a member was not a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PassedOver {
+    /// His access is cut.
+    Deactivated,
+    /// No live session.
+    Offline,
+    /// He takes by hand only.
+    Watching,
+    /// At the limit.
+    Full,
+}
+
+/// What was decided, and from what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// The team's limit; `None`: no limit.
+    pub limit: Option<i32>,
+    /// Who could get one, as he stood before.
+    pub candidates: Vec<Agent>,
+    /// Who could not, and why.
+    pub passed_over: Vec<(Uuid, PassedOver)>,
+    /// Who got what, in this order.
+    pub assignments: Vec<Assignment>,
+}
+
+/// How loaded somebody is; the least goes first.
+type Load = (i64, Option<Timestamp>, Uuid);
+
+/// Gives the waiting conversations, oldest first, to the eligible agents: with a limit to whoever uses the lowest share of
+/// it, without one to whoever has had the fewest, then to whose last assignment is oldest (never is oldest of all).
+///
+/// Nobody gets above the limit. What nobody can take stays in the queue.
+pub fn decide(limit: Option<i32>, agents: &[Agent], waiting: &[Waiting], now: Timestamp) -> Decision {
+    let mut candidates = Vec::new();
+    let mut passed_over = Vec::new();
+    for agent in agents {
+        match hindrance(limit, agent) {
+            None => candidates.push(agent.clone()),
+            Some(reason) => passed_over.push((agent.user, reason)),
+        }
+    }
+    let assignments = assign(limit, &candidates, waiting, now);
+    Decision { limit, candidates, passed_over, assignments }
+}
+
+/// Why `agent` can get nothing automatically now, if so.
+pub fn hindrance(limit: Option<i32>, agent: &Agent) -> Option<PassedOver> {
+    match agent.availability {
+        _ if !agent.enabled => Some(PassedOver::Deactivated),
+        Availability::Offline => Some(PassedOver::Offline),
+        Availability::Watching => Some(PassedOver::Watching),
+        Availability::Active => limit.is_some_and(|limit| agent.open >= limit).then_some(PassedOver::Full),
+    }
+}
+
+fn assign(limit: Option<i32>, candidates: &[Agent], waiting: &[Waiting], now: Timestamp) -> Vec<Assignment> {
+    let mut queue: Vec<&Waiting> = waiting.iter().collect();
+    queue.sort_by_key(|waiting| (waiting.queued_at, waiting.conversation));
+    let mut ready: BinaryHeap<Reverse<(Load, usize)>> =
+        candidates.iter().enumerate().map(|(index, agent)| Reverse((load(limit, agent), index))).collect();
+    let mut agents = candidates.to_vec();
+    let mut assignments = Vec::with_capacity(queue.len());
+    for (place, waiting) in (0_u64..).zip(queue) {
+        let Some(Reverse((_, index))) = ready.pop() else { break };
+        let at = after(now, Duration::from_micros(place));
+        let agent = &mut agents[index];
+        agent.open += 1;
+        agent.automatic += 1;
+        agent.last = Some(at);
+        let Waiting { conversation, version, .. } = *waiting;
+        assignments.push(Assignment { conversation, version, user: agent.user, at });
+        if hindrance(limit, agent).is_none() {
+            ready.push(Reverse((load(limit, agent), index)));
+        }
+    }
+    assignments
+}
+
+/// One team has one limit, so the lowest share of it is the lowest count.
+fn load(limit: Option<i32>, agent: &Agent) -> Load {
+    let load = if limit.is_some() { i64::from(agent.open) } else { agent.automatic };
+    (load, agent.last, agent.user)
+}
+
+#[cfg(test)]
+#[path = "routing_tests.rs"]
+mod tests;

@@ -1,0 +1,117 @@
+//! What can go wrong, and how a caller learns of it.
+
+use std::time::Duration;
+
+use diwan_fault::{Code, Fault};
+
+/// How long a client waits before it watches again.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// A refusal or failure of this service.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] diwan_store::Error),
+    /// There is no such conversation, or the caller may not see it: he cannot tell which.
+    #[error("no such conversation")]
+    NotFound,
+    /// There is no such message.
+    #[error("no such message")]
+    MessageNotFound,
+    /// Only the holder may do that.
+    #[error("the caller does not hold the conversation")]
+    NotHolder,
+    /// Somebody else holds it.
+    #[error("the conversation is held")]
+    AlreadyHeld,
+    /// It is closed.
+    #[error("the conversation is closed")]
+    AlreadyClosed,
+    /// The customer cannot be answered.
+    #[error("the contact has no address")]
+    NoAddress,
+    /// Availability needs a live session.
+    #[error("no live session")]
+    NoLiveSession,
+    /// The caller's access was cut.
+    #[error("the caller is deactivated")]
+    Deactivated,
+    /// A stream cannot go on from this cursor.
+    #[error("the cursor is gone")]
+    CursorGone,
+    /// A stream ends because of us, not of the caller.
+    #[error("the stream was interrupted")]
+    Interrupted,
+    /// A stored value is none that this version knows.
+    #[error("the database holds an unknown {0}")]
+    Unknown(&'static str),
+    /// An event of another service cannot be read.
+    #[error("an event cannot be read")]
+    Event(#[from] prost::DecodeError),
+}
+
+impl Error {
+    /// Code and reason of each refusal.
+    fn refusal(&self) -> Option<(Code, &'static str)> {
+        Some(match self {
+            Self::NotFound => (Code::NotFound, "CONVERSATION_NOT_FOUND"),
+            Self::MessageNotFound => (Code::NotFound, "MESSAGE_NOT_FOUND"),
+            Self::NotHolder => (Code::FailedPrecondition, "NOT_HOLDER"),
+            Self::AlreadyHeld => (Code::FailedPrecondition, "ALREADY_HELD"),
+            Self::AlreadyClosed => (Code::FailedPrecondition, "ALREADY_CLOSED"),
+            Self::NoAddress => (Code::FailedPrecondition, "NO_ADDRESS"),
+            Self::NoLiveSession => (Code::FailedPrecondition, "NO_LIVE_SESSION"),
+            Self::Deactivated => (Code::Unauthenticated, "UNAUTHENTICATED"),
+            Self::CursorGone => (Code::OutOfRange, "CURSOR_GONE"),
+            Self::Store(_) | Self::Interrupted | Self::Unknown(_) | Self::Event(_) => return None,
+        })
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        match (error.refusal(), error) {
+            (Some((code, reason)), _) => Self::new(code, reason),
+            (None, Error::Store(error)) => error.into(),
+            (None, Error::Interrupted) => Self::new(Code::Unavailable, "UNAVAILABLE").retry_after(AGAIN),
+            (None, error) => Self::internal(error),
+        }
+    }
+}
+
+impl From<Error> for tonic::Status {
+    fn from(error: Error) -> Self {
+        Fault::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_its_texts() {
+        let refusals = [
+            Error::NotFound,
+            Error::MessageNotFound,
+            Error::NotHolder,
+            Error::AlreadyHeld,
+            Error::AlreadyClosed,
+            Error::NoAddress,
+            Error::NoLiveSession,
+            Error::Deactivated,
+            Error::CursorGone,
+        ];
+        for error in refusals {
+            let (_, reason) = error.refusal().unwrap();
+            assert!(diwan_fault::has_texts(reason), "{reason}");
+        }
+    }
+}

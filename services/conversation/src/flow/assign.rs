@@ -1,0 +1,50 @@
+//! Automatic assignment: one batch of one team.
+
+use diwan_runtime::ids;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::{
+    Error,
+    domain::{
+        routing::decide,
+        scope::Facts,
+        state::{Cause, State},
+    },
+    store::{
+        Tx, claim, decisions,
+        record::{Changed, Why, record},
+        slots, teams,
+    },
+};
+
+/// The most conversations of one batch: large enough that one commit carries many, small enough that a batch of claims holds
+/// no lock for long.
+pub const BATCH: usize = 200;
+
+/// Decides on what waits in a team's queue and makes the assignments. Returns how many; a full [`BATCH`] means that there may be
+/// more.
+///
+/// Deciders of one team take turns by the team's lock, and nothing that makes an agent eligible changes under the locks of the
+/// candidates' slots; everything else is checked by the claim.
+pub async fn assign(tx: &mut Tx, account: Uuid, team_id: Uuid, now: Timestamp) -> Result<usize, Error> {
+    let Some(team) = teams::lock(tx, account, team_id).await? else { return Ok(0) };
+    let waiting = claim::waiting(tx, account, team_id, i64::try_from(BATCH).unwrap_or(i64::MAX)).await?;
+    if waiting.is_empty() {
+        return Ok(0);
+    }
+    slots::lock_candidates(tx, account, team_id).await?;
+    let agents = slots::agents(tx, account, team_id, None).await?;
+    let decision = decide(team.limit, &agents, &waiting, now);
+    if decision.assignments.is_empty() {
+        return Ok(0);
+    }
+    claim::claim(tx, account, team_id, &decision.assignments).await?;
+    let id = ids::new_id();
+    decisions::insert(tx, account, (id, team_id, team), &decision, now).await?;
+    let before = Some(Facts { state: State::Queued, team: team_id, holder: None });
+    let changed: Vec<_> = decision.assignments.iter().map(|made| Changed::from(made.conversation, before)).collect();
+    let why = Why { cause: Cause::Automatic, actor: None, decision: Some(id) };
+    record(tx, account, why, &changed, now).await?;
+    Ok(changed.len())
+}

@@ -1,0 +1,105 @@
+//! What changes when the team service or identity say so.
+
+use std::collections::BTreeMap;
+
+use diwan_proto::team::v1::Team as ProtoTeam;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{Team, presence};
+use crate::{
+    Error,
+    domain::{
+        scope::Facts,
+        state::{Cause, State},
+    },
+    store::{
+        Tx, conversations, feed,
+        record::{Changed, Why, record},
+        slots, teams, users,
+    },
+};
+
+/// A team is new or has changed. Returns the teams that the routing looks at.
+pub async fn team_changed(
+    tx: &mut Tx,
+    (account, id, version): (Uuid, Uuid, i64),
+    team: &ProtoTeam,
+    now: Timestamp,
+) -> Result<Vec<Team>, Error> {
+    let Some(taken) = teams::upsert(tx, account, id, version, team).await? else { return Ok(Vec::new()) };
+    if taken.limit_lifted {
+        slots::restart_counts(tx, account, id).await?;
+    }
+    if taken.visibility_changed {
+        feed::scope_changed(tx, account, None, now).await?;
+    }
+    Ok(vec![(account, id)])
+}
+
+/// Somebody joined a team or left it. What he held there goes to the queue when he left.
+pub async fn membership_changed(
+    tx: &mut Tx,
+    (account, team, user): (Uuid, Uuid, Uuid),
+    version: i64,
+    member: bool,
+    now: Timestamp,
+) -> Result<Vec<Team>, Error> {
+    teams::lock(tx, account, team).await?;
+    if !slots::set_member(tx, account, team, user, version, member).await? {
+        return Ok(Vec::new());
+    }
+    if member {
+        slots::start_at_minimum(tx, account, user, Some(team)).await?;
+    } else {
+        take_away(tx, account, user, Some(team), Cause::HolderRemoved, now).await?;
+    }
+    feed::scope_changed(tx, account, Some(user), now).await?;
+    Ok(vec![(account, team)])
+}
+
+/// A user is new or has changed. Whoever was deactivated is OFFLINE at once, and what he held goes to the queues.
+pub async fn user_changed(
+    tx: &mut Tx,
+    (account, user, version): (Uuid, Uuid, i64),
+    (role, active): (i16, bool),
+    now: Timestamp,
+) -> Result<Vec<Team>, Error> {
+    if !users::upsert(tx, account, user, version, role, active).await? {
+        return Ok(Vec::new());
+    }
+    let teams = slots::lock_of_user(tx, account, user).await?;
+    if !active {
+        presence::cut_off(tx, account, user, now).await?;
+        take_away(tx, account, user, None, Cause::HolderDeactivated, now).await?;
+    }
+    feed::scope_changed(tx, account, Some(user), now).await?;
+    Ok(teams.into_iter().map(|team| (account, team)).collect())
+}
+
+/// Puts what a user holds into the queues and frees his slots, which the caller has locked.
+async fn take_away(
+    tx: &mut Tx,
+    account: Uuid,
+    user: Uuid,
+    team: Option<Uuid>,
+    cause: Cause,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let taken = conversations::take_away(tx, account, user, team, now).await?;
+    let mut freed: BTreeMap<Uuid, i32> = BTreeMap::new();
+    for (_, team, _) in taken.iter().filter(|(_, _, state)| *state == State::Open) {
+        *freed.entry(*team).or_default() += 1;
+    }
+    for (team, count) in freed {
+        slots::add_open(tx, account, team, user, -count).await?;
+    }
+    let changed: Vec<_> = taken
+        .into_iter()
+        .map(|(id, team, state)| Changed::from(id, Some(Facts { state, team, holder: Some(user) })))
+        .collect();
+    if !changed.is_empty() {
+        record(tx, account, Why::of(cause), &changed, now).await?;
+    }
+    Ok(())
+}

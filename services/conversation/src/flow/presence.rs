@@ -1,0 +1,105 @@
+//! Coming, switching and going.
+
+use std::time::Duration;
+
+use diwan_access::User;
+use diwan_feed::Change;
+use diwan_proto::conversation::v1::AvailabilityChanged;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::Team;
+use crate::{
+    Error,
+    domain::state::Availability,
+    store::{
+        Tx,
+        presence::{self, Presence},
+        slots, teams, users,
+    },
+};
+
+/// A live session begins: whoever was OFFLINE gets his role's default, anybody else keeps what he chose. Returns his availability
+/// and the teams that the routing looks at.
+pub async fn enter(
+    tx: &mut Tx,
+    caller: &User,
+    session: Uuid,
+    lease_until: Timestamp,
+    now: Timestamp,
+) -> Result<(Presence, Vec<Team>), Error> {
+    let User { account_id: account, user_id: user, .. } = *caller;
+    users::require_active(tx, account, user).await?;
+    let teams = lock_agent(tx, account, user).await?;
+    let present = presence::lock(tx, account, user).await?.filter(|known| known.state != Availability::Offline);
+    presence::start_session(tx, account, session, user, lease_until).await?;
+    if let Some(present) = present {
+        return Ok((present, Vec::new()));
+    }
+    let default = if caller.is_administrator() { Availability::Watching } else { Availability::Active };
+    Ok((become_available(tx, account, user, default, now).await?, teams))
+}
+
+/// Switches a user with a live session. Returns his availability and the teams that the routing looks at.
+pub async fn switch(
+    tx: &mut Tx,
+    (account, user): (Uuid, Uuid),
+    state: Availability,
+    now: Timestamp,
+) -> Result<(Presence, Vec<Team>), Error> {
+    users::require_active(tx, account, user).await?;
+    let teams = lock_agent(tx, account, user).await?;
+    match presence::lock(tx, account, user).await? {
+        None => Err(Error::NoLiveSession),
+        Some(present) if present.state == Availability::Offline => Err(Error::NoLiveSession),
+        Some(present) if present.state == state => Ok((present, Vec::new())),
+        Some(_) => Ok((become_available(tx, account, user, state, now).await?, teams)),
+    }
+}
+
+/// Makes a user OFFLINE if his last session has been over for the grace period.
+pub async fn leave(tx: &mut Tx, account: Uuid, user: Uuid, grace: Duration, now: Timestamp) -> Result<(), Error> {
+    slots::lock_of_user(tx, account, user).await?;
+    let present = presence::lock(tx, account, user).await?;
+    if !present.is_some_and(|present| present.state != Availability::Offline)
+        || presence::is_live(tx, account, user, grace, now).await?
+    {
+        return Ok(());
+    }
+    presence::forget_sessions(tx, account, user, Some(presence::before(now, grace))).await?;
+    become_available(tx, account, user, Availability::Offline, now).await?;
+    Ok(())
+}
+
+/// Makes a user OFFLINE whose access was cut, without a grace period. His slots are locked.
+pub async fn cut_off(tx: &mut Tx, account: Uuid, user: Uuid, now: Timestamp) -> Result<(), Error> {
+    let present = presence::lock(tx, account, user).await?;
+    presence::forget_sessions(tx, account, user, None).await?;
+    if present.is_some_and(|present| present.state != Availability::Offline) {
+        become_available(tx, account, user, Availability::Offline, now).await?;
+    }
+    Ok(())
+}
+
+/// Locks the routing of a user's teams, so that the others' counts stand still, and his slots. Returns his teams.
+async fn lock_agent(tx: &mut Tx, account: Uuid, user: Uuid) -> Result<Vec<Team>, Error> {
+    teams::lock_of_user(tx, account, user).await?;
+    let teams = slots::lock_of_user(tx, account, user).await?;
+    Ok(teams.into_iter().map(|team| (account, team)).collect())
+}
+
+async fn become_available(
+    tx: &mut Tx,
+    account: Uuid,
+    user: Uuid,
+    state: Availability,
+    now: Timestamp,
+) -> Result<Presence, Error> {
+    if state == Availability::Active {
+        slots::start_at_minimum(tx, account, user, None).await?;
+    }
+    let presence = presence::set(tx, account, user, state, now).await?;
+    let event = AvailabilityChanged { availability: Some(presence.to_proto()) };
+    diwan_feed::append(tx, account, now, &[Change::new(user, presence.version, &event)]).await?;
+    Ok(presence)
+}

@@ -1,0 +1,51 @@
+//! Taking a conversation by hand.
+
+use diwan_access::User;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::{
+    Error,
+    domain::{
+        scope::Scope,
+        state::{Cause, State},
+    },
+    store::{
+        Tx,
+        conversations::{self, Conversation},
+        lost_race,
+        record::{Changed, Why, record},
+        slots, teams, users,
+    },
+};
+
+/// Gives an unassigned conversation to the caller, above his limit too. Returns it and whether he is above the limit by it.
+///
+/// Of those who take it at once one succeeds: the others find another version than they have read.
+pub async fn take(
+    tx: &mut Tx,
+    caller: &User,
+    scope: &Scope,
+    id: Uuid,
+    now: Timestamp,
+) -> Result<(Conversation, bool), Error> {
+    let User { account_id: account, user_id: user, .. } = *caller;
+    users::require_active(tx, account, user).await?;
+    let found = conversations::visible(tx, account, id, scope).await?;
+    let before = found.facts()?;
+    match before.state {
+        State::Queued | State::Bot => {}
+        State::Closed => return Err(Error::AlreadyClosed),
+        State::Open | State::Snoozed if before.holder == Some(user) => return Ok((found, false)),
+        State::Open | State::Snoozed => return Err(Error::AlreadyHeld),
+    }
+    let open = slots::lock(tx, account, before.team, user).await?;
+    if !conversations::hold(tx, account, id, found.version, user, now).await? {
+        return Err(lost_race(tx).await);
+    }
+    slots::add_open(tx, account, before.team, user, 1).await?;
+    let over_limit = teams::limit(tx, account, before.team).await?.is_some_and(|limit| open >= limit);
+    let changed = Changed { id, before: Some(before), over_limit };
+    let after = record(tx, account, Why::by(Cause::Taken, user), &[changed], now).await?;
+    after.into_iter().next().map(|taken| (taken, over_limit)).ok_or(Error::NotFound)
+}

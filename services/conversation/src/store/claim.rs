@@ -1,0 +1,103 @@
+//! The claim: gives conversations to agents as the routing decided, if every fact that it decided on still holds.
+
+use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::{Tx, lost_race};
+use crate::{
+    Error,
+    domain::routing::{Assignment, Waiting},
+};
+
+/// The oldest conversations in a team's queue.
+pub async fn waiting(tx: &mut Tx, account: Uuid, team: Uuid, most: i64) -> Result<Vec<Waiting>, Error> {
+    let rows = sqlx::query!(
+        r#"select id, version, queued_at as "queued_at!: SqlTimestamp" from conversations
+           where account_id = $1 and team_id = $2 and state = 'QUEUED'
+           order by queued_at, id limit $3"#,
+        account,
+        team,
+        most
+    )
+    .fetch_all(tx)
+    .instrument(diwan_store::span("read queue"))
+    .await?;
+    let waiting = |(conversation, version, queued_at): (_, _, SqlTimestamp)| Waiting {
+        conversation,
+        version,
+        queued_at: queued_at.to_jiff(),
+    };
+    Ok(rows.into_iter().map(|row| waiting((row.id, row.version, row.queued_at))).collect())
+}
+
+/// Makes the assignments, all or none. No interleaving gives a conversation two holders or puts an agent above the limit: each
+/// row is changed only where it still is what the decision saw, under its lock, and one stale row undoes the whole.
+///
+/// # Errors
+/// A serialization failure when anything was stale: the transaction is run again and decides anew.
+pub async fn claim(tx: &mut Tx, account: Uuid, team: Uuid, assignments: &[Assignment]) -> Result<(), Error> {
+    let fits = take_slots(tx, account, team, assignments).await?;
+    if fits && take_conversations(tx, account, team, assignments).await? == assignments.len() {
+        return Ok(());
+    }
+    Err(lost_race(tx).await)
+}
+
+/// Whether every agent had room for what he gets.
+async fn take_slots(tx: &mut Tx, account: Uuid, team: Uuid, assignments: &[Assignment]) -> Result<bool, Error> {
+    let row = sqlx::query!(
+        r#"with decided as (
+               select user_id, count(*)::integer as count, max(at) as last
+               from unnest($3::uuid[], $4::timestamptz[]) as d (user_id, at) group by user_id),
+           taken as (
+               update slots s
+               set open_count = s.open_count + d.count, automatic_count = s.automatic_count + d.count,
+                   last_assigned_at = d.last
+               from decided d, teams t
+               where s.account_id = $1 and s.team_id = $2 and s.user_id = d.user_id and s.member
+                 and t.account_id = $1 and t.id = $2
+                 and (t.assignment_limit = 0 or s.open_count + d.count <= t.assignment_limit)
+               returning 1)
+           select (select count(*) from decided) = (select count(*) from taken) as "all!""#,
+        account,
+        team,
+        &column(assignments, |assignment| assignment.user),
+        &column(assignments, |assignment| assignment.at.to_sqlx()) as _
+    )
+    .fetch_one(tx)
+    .instrument(diwan_store::span("take slots"))
+    .await?;
+    Ok(row.all)
+}
+
+/// How many conversations still were as the decision saw them.
+async fn take_conversations(
+    tx: &mut Tx,
+    account: Uuid,
+    team: Uuid,
+    assignments: &[Assignment],
+) -> Result<usize, Error> {
+    let taken = sqlx::query!(
+        "update conversations c
+         set state = 'OPEN', holder_id = d.user_id, last_holder_id = d.user_id, assigned_at = d.at, queued_at = null,
+             version = c.version + 1
+         from unnest($3::uuid[], $4::bigint[], $5::uuid[], $6::timestamptz[]) as d (id, version, user_id, at)
+         where c.account_id = $1 and c.id = d.id
+           and c.state = 'QUEUED' and c.team_id = $2 and c.holder_id is null and c.version = d.version",
+        account,
+        team,
+        &column(assignments, |assignment| assignment.conversation),
+        &column(assignments, |assignment| assignment.version),
+        &column(assignments, |assignment| assignment.user),
+        &column(assignments, |assignment| assignment.at.to_sqlx()) as _
+    )
+    .execute(tx)
+    .instrument(diwan_store::span("claim conversations"))
+    .await?;
+    Ok(usize::try_from(taken.rows_affected()).unwrap_or(usize::MAX))
+}
+
+fn column<T>(assignments: &[Assignment], value: impl Fn(&Assignment) -> T) -> Vec<T> {
+    assignments.iter().map(value).collect()
+}

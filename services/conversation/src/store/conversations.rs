@@ -1,0 +1,303 @@
+//! Conversations: reading them, and the changes of one.
+
+use diwan_feed::time::to_proto;
+use diwan_proto::conversation::v1 as proto;
+use jiff::Timestamp;
+use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
+use sqlx::PgPool;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::{Tx, jiff};
+use crate::{
+    Error,
+    domain::{
+        scope::{Facts, Scope},
+        state::State,
+    },
+};
+
+/// A conversation with its contact, as it is stored.
+#[derive(Clone, Debug)]
+pub struct Conversation {
+    pub id: Uuid,
+    pub team_id: Uuid,
+    pub state: String,
+    pub holder_id: Option<Uuid>,
+    pub last_holder_id: Option<Uuid>,
+    pub contact_id: Uuid,
+    pub contact_name: String,
+    pub contact_email: String,
+    pub subject: String,
+    pub mailbox_id: Option<Uuid>,
+    pub mailbox_address: String,
+    pub version: i64,
+    pub created_at: SqlTimestamp,
+    pub queued_at: Option<SqlTimestamp>,
+    pub assigned_at: Option<SqlTimestamp>,
+    pub closed_at: Option<SqlTimestamp>,
+    pub last_message_at: SqlTimestamp,
+}
+
+impl Conversation {
+    /// Where it is.
+    pub fn state(&self) -> Result<State, Error> {
+        State::of_name(&self.state).ok_or(Error::Unknown("state"))
+    }
+
+    /// What visibility looks at.
+    pub fn facts(&self) -> Result<Facts, Error> {
+        let state = self.state()?;
+        let holder = if state == State::Closed { self.last_holder_id } else { self.holder_id };
+        Ok(Facts { state, team: self.team_id, holder })
+    }
+
+    /// As the protocol shows it to whoever may see everything of it.
+    pub fn to_proto(&self, account: Uuid) -> Result<proto::Conversation, Error> {
+        let time = |time: Option<SqlTimestamp>| jiff(time).map(to_proto);
+        let facts = self.facts()?;
+        Ok(proto::Conversation {
+            id: self.id.to_string(),
+            account_id: account.to_string(),
+            team_id: self.team_id.to_string(),
+            state: facts.state.to_proto().into(),
+            holder_id: facts.holder.map(|id| id.to_string()).unwrap_or_default(),
+            contact: Some(proto::Contact {
+                id: self.contact_id.to_string(),
+                name: self.contact_name.clone(),
+                email: self.contact_email.clone(),
+            }),
+            subject: self.subject.clone(),
+            mailbox_id: self.mailbox_id.map(|id| id.to_string()).unwrap_or_default(),
+            version: self.version,
+            created_at: time(Some(self.created_at)),
+            queued_at: time(self.queued_at),
+            assigned_at: time(self.assigned_at),
+            closed_at: time(self.closed_at),
+            last_message_at: time(Some(self.last_message_at)),
+        })
+    }
+}
+
+/// Those of the given ones that exist, in no particular order.
+pub async fn load(tx: &mut Tx, account: Uuid, ids: &[Uuid]) -> Result<Vec<Conversation>, Error> {
+    let rows = sqlx::query_as!(
+        Conversation,
+        r#"select c.id, c.team_id, c.state, c.holder_id, c.last_holder_id, c.contact_id, k.name as contact_name,
+                  k.email as contact_email, c.subject, c.mailbox_id, c.mailbox_address, c.version,
+                  c.created_at as "created_at: SqlTimestamp", c.queued_at as "queued_at: SqlTimestamp",
+                  c.assigned_at as "assigned_at: SqlTimestamp", c.closed_at as "closed_at: SqlTimestamp",
+                  c.last_message_at as "last_message_at: SqlTimestamp"
+           from conversations c join contacts k on k.account_id = c.account_id and k.id = c.contact_id
+           where c.account_id = $1 and c.id = any($2)"#,
+        account,
+        ids
+    )
+    .fetch_all(tx)
+    .instrument(diwan_store::span("load conversations"))
+    .await?;
+    Ok(rows)
+}
+
+/// One that `scope` sees.
+///
+/// # Errors
+/// [`Error::NotFound`]: there is none, or he does not see it.
+pub async fn visible(tx: &mut Tx, account: Uuid, id: Uuid, scope: &Scope) -> Result<Conversation, Error> {
+    let found = load(tx, account, &[id]).await?.pop().ok_or(Error::NotFound)?;
+    if scope.sees(found.facts()?) { Ok(found) } else { Err(Error::NotFound) }
+}
+
+/// What a list is asked for; `None` is anything.
+#[derive(Clone, Copy, Debug)]
+pub struct Filter {
+    pub state: Option<State>,
+    pub team: Option<Uuid>,
+    pub holder: Option<Uuid>,
+}
+
+/// Those that `scope` sees, by the time they came in, after `after`. The condition is [`Scope::sees`] in SQL.
+pub async fn list(
+    pool: &PgPool,
+    account: Uuid,
+    scope: &Scope,
+    filter: Filter,
+    after: Option<(Timestamp, Uuid)>,
+    limit: i64,
+) -> Result<Vec<Conversation>, Error> {
+    let teams = |teams: &std::collections::BTreeSet<Uuid>| teams.iter().copied().collect::<Vec<_>>();
+    let (time, id) = after.unzip();
+    let rows = sqlx::query_as!(
+        Conversation,
+        r#"select c.id, c.team_id, c.state, c.holder_id, c.last_holder_id, c.contact_id, k.name as contact_name,
+                  k.email as contact_email, c.subject, c.mailbox_id, c.mailbox_address, c.version,
+                  c.created_at as "created_at: SqlTimestamp", c.queued_at as "queued_at: SqlTimestamp",
+                  c.assigned_at as "assigned_at: SqlTimestamp", c.closed_at as "closed_at: SqlTimestamp",
+                  c.last_message_at as "last_message_at: SqlTimestamp"
+           from conversations c join contacts k on k.account_id = c.account_id and k.id = c.contact_id
+           where c.account_id = $1
+             and ($2 or c.team_id = any($3) or c.holder_id = $4
+                  or (c.state = 'CLOSED' and c.last_holder_id = $4 and c.team_id = any($5))
+                  or (c.state = 'QUEUED' and c.team_id = any($6)) or (c.state = 'BOT' and c.team_id = any($7)))
+             and ($8::text is null or c.state = $8)
+             and ($9::uuid is null or c.team_id = $9)
+             and ($10::uuid is null or c.holder_id = $10 or (c.state = 'CLOSED' and c.last_holder_id = $10))
+             and ($11::timestamptz is null or (c.created_at, c.id) > ($11, $12::uuid))
+           order by c.created_at, c.id
+           limit $13"#,
+        account,
+        scope.everything,
+        &teams(&scope.all),
+        scope.user,
+        &teams(&scope.own),
+        &teams(&scope.queue),
+        &teams(&scope.bot),
+        filter.state.map(State::name),
+        filter.team,
+        filter.holder,
+        time.map(Timestamp::to_sqlx) as _,
+        id,
+        limit
+    )
+    .fetch_all(pool)
+    .instrument(diwan_store::span("list conversations"))
+    .await?;
+    Ok(rows)
+}
+
+/// A conversation that comes in.
+#[derive(Clone, Debug)]
+pub struct New<'a> {
+    pub id: Uuid,
+    pub team: Uuid,
+    pub contact: Uuid,
+    pub subject: &'a str,
+    pub mailbox: Uuid,
+    pub mailbox_address: &'a str,
+    /// When its first message came in.
+    pub created_at: Timestamp,
+}
+
+/// Stores a new one in its team's queue.
+pub async fn insert(tx: &mut Tx, account: Uuid, new: &New<'_>, now: Timestamp) -> Result<(), Error> {
+    sqlx::query!(
+        "insert into conversations (account_id, id, team_id, contact_id, state, subject, mailbox_id, mailbox_address, version,
+                                    created_at, queued_at, last_message_at)
+         values ($1, $2, $3, $4, 'QUEUED', $5, $6, $7, 1, $8, $9, $8)",
+        account,
+        new.id,
+        new.team,
+        new.contact,
+        new.subject,
+        new.mailbox,
+        new.mailbox_address,
+        new.created_at.to_sqlx() as _,
+        now.to_sqlx() as _
+    )
+    .execute(tx)
+    .instrument(diwan_store::span("insert conversation"))
+    .await?;
+    Ok(())
+}
+
+/// Gives it to `holder`, if it still has this version. The slots that this concerns are locked by the caller.
+pub async fn hold(
+    tx: &mut Tx,
+    account: Uuid,
+    id: Uuid,
+    version: i64,
+    holder: Uuid,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "update conversations set state = 'OPEN', holder_id = $4, last_holder_id = $4, assigned_at = $5, queued_at = null,
+                closed_at = null, version = version + 1
+         where account_id = $1 and id = $2 and version = $3",
+        account,
+        id,
+        version,
+        holder,
+        now.to_sqlx() as _
+    )
+    .execute(tx)
+    .instrument(diwan_store::span("hold conversation"))
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Puts it into its team's queue, if it still has this version.
+pub async fn queue(tx: &mut Tx, account: Uuid, id: Uuid, version: i64, now: Timestamp) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "update conversations set state = 'QUEUED', holder_id = null, queued_at = $4, closed_at = null, version = version + 1
+         where account_id = $1 and id = $2 and version = $3",
+        account,
+        id,
+        version,
+        now.to_sqlx() as _
+    )
+    .execute(tx)
+    .instrument(diwan_store::span("queue conversation"))
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Closes it, if it still has this version.
+pub async fn close(tx: &mut Tx, account: Uuid, id: Uuid, version: i64, now: Timestamp) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "update conversations set state = 'CLOSED', holder_id = null, queued_at = null, closed_at = $4, version = version + 1
+         where account_id = $1 and id = $2 and version = $3",
+        account,
+        id,
+        version,
+        now.to_sqlx() as _
+    )
+    .execute(tx)
+    .instrument(diwan_store::span("close conversation"))
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// A message came or went, if it still has this version.
+pub async fn touch(tx: &mut Tx, account: Uuid, id: Uuid, version: i64, at: Timestamp) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "update conversations set last_message_at = greatest(last_message_at, $4), version = version + 1
+         where account_id = $1 and id = $2 and version = $3",
+        account,
+        id,
+        version,
+        at.to_sqlx() as _
+    )
+    .execute(tx)
+    .instrument(diwan_store::span("touch conversation"))
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Takes from a user what he holds, of one team or of all, and puts it into the queues. His slots are locked by the caller.
+/// Returns each with its team and its state before.
+pub async fn take_away(
+    tx: &mut Tx,
+    account: Uuid,
+    user: Uuid,
+    team: Option<Uuid>,
+    now: Timestamp,
+) -> Result<Vec<(Uuid, Uuid, State)>, Error> {
+    let rows = sqlx::query!(
+        r#"with held as (
+               select id, state from conversations
+               where account_id = $1 and holder_id = $2 and ($3::uuid is null or team_id = $3)
+               order by id for no key update)
+           update conversations c set state = 'QUEUED', holder_id = null, queued_at = $4, version = c.version + 1
+           from held where c.account_id = $1 and c.id = held.id
+           returning c.id, c.team_id, held.state as "before!""#,
+        account,
+        user,
+        team,
+        now.to_sqlx() as _
+    )
+    .fetch_all(tx)
+    .instrument(diwan_store::span("take conversations away"))
+    .await?;
+    let state = |name: &str| State::of_name(name).ok_or(Error::Unknown("state"));
+    rows.into_iter().map(|row| Ok((row.id, row.team_id, state(&row.before)?))).collect()
+}

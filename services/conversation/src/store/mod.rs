@@ -1,0 +1,51 @@
+//! SQL, and nothing else.
+//!
+//! # Lock order
+//! Every transaction takes its row locks in this order, so that no two wait for each other; what it does not need it leaves out:
+//! 1. contacts
+//! 2. users
+//! 3. teams, by id: the lock of a team's routing. Deciders of one team take turns by it.
+//! 4. slots, by (user_id, team_id)
+//! 5. presence and live_sessions
+//! 6. conversations, then what belongs to them
+//!
+//! What makes an agent eligible (membership, access, presence, open count) changes only under the lock of his slots: whoever
+//! holds it and looks afterwards sees what is true until he commits. "Afterwards" is a statement of its own: a statement that
+//! has waited for a lock still sees other tables as they were when it began.
+
+pub mod claim;
+pub mod contacts;
+pub mod conversations;
+pub mod decisions;
+pub mod feed;
+pub mod messages;
+pub mod presence;
+pub mod record;
+pub mod scopes;
+pub mod sends;
+pub mod slots;
+pub mod teams;
+pub mod transitions;
+pub mod users;
+
+use jiff::Timestamp;
+use jiff_sqlx::Timestamp as SqlTimestamp;
+use sqlx::PgConnection;
+
+use crate::Error;
+
+/// What runs within a transaction.
+pub type Tx = PgConnection;
+
+/// Ends the transaction as a serialization failure, after which it is run again from the start: what it read is stale.
+pub async fn lost_race(tx: &mut Tx) -> Error {
+    let raise = "do $$ begin raise exception 'what was read is stale' using errcode = 'serialization_failure'; end $$";
+    match sqlx::query(raise).execute(tx).await {
+        Err(error) => error.into(),
+        Ok(_) => Error::Interrupted,
+    }
+}
+
+fn jiff(time: Option<SqlTimestamp>) -> Option<Timestamp> {
+    time.map(SqlTimestamp::to_jiff)
+}

@@ -1,0 +1,196 @@
+//! Who is there: live sessions, and the availability that follows from them.
+
+use std::time::Duration;
+
+use diwan_feed::time::to_proto;
+use diwan_proto::conversation::v1 as proto;
+use diwan_runtime::clock::after;
+use jiff::Timestamp;
+use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
+use sqlx::PgPool;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::Tx;
+use crate::{Error, domain::state::Availability};
+
+/// The availability of one person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presence {
+    pub user: Uuid,
+    pub state: Availability,
+    pub since: Timestamp,
+    pub version: i64,
+}
+
+impl Presence {
+    /// As the protocol shows it.
+    pub fn to_proto(self) -> proto::Availability {
+        proto::Availability {
+            user_id: self.user.to_string(),
+            state: self.state.to_proto().into(),
+            since: Some(to_proto(self.since)),
+        }
+    }
+}
+
+fn presence(user: Uuid, state: &str, since: SqlTimestamp, version: i64) -> Result<Presence, Error> {
+    let state = Availability::of_name(state).ok_or(Error::Unknown("availability"))?;
+    Ok(Presence { user, state, since: since.to_jiff(), version })
+}
+
+/// A user's availability, locked.
+pub async fn lock(tx: &mut Tx, account: Uuid, user: Uuid) -> Result<Option<Presence>, Error> {
+    let row = sqlx::query!(
+        r#"select state, since as "since: SqlTimestamp", version from presence
+           where account_id = $1 and user_id = $2 for update"#,
+        account,
+        user
+    )
+    .fetch_optional(tx)
+    .instrument(diwan_store::span("lock presence"))
+    .await?;
+    row.map(|row| presence(user, &row.state, row.since, row.version)).transpose()
+}
+
+/// Sets a user's availability. His slots are locked by the caller.
+pub async fn set(
+    tx: &mut Tx,
+    account: Uuid,
+    user: Uuid,
+    state: Availability,
+    now: Timestamp,
+) -> Result<Presence, Error> {
+    let row = sqlx::query!(
+        r#"insert into presence as known (account_id, user_id, state, since, version) values ($1, $2, $3, $4, 1)
+           on conflict (account_id, user_id) do update
+               set state = excluded.state, since = excluded.since, version = known.version + 1
+           returning state, since as "since: SqlTimestamp", version"#,
+        account,
+        user,
+        state.name(),
+        now.to_sqlx() as _
+    )
+    .fetch_one(tx)
+    .instrument(diwan_store::span("set presence"))
+    .await?;
+    presence(user, &row.state, row.since, row.version)
+}
+
+/// Who of an account is not OFFLINE.
+pub async fn list(pool: &PgPool, account: Uuid) -> Result<Vec<Presence>, Error> {
+    let rows = sqlx::query!(
+        r#"select user_id, state, since as "since: SqlTimestamp", version from presence
+           where account_id = $1 and state <> 'OFFLINE' order by user_id"#,
+        account
+    )
+    .fetch_all(pool)
+    .instrument(diwan_store::span("list presence"))
+    .await?;
+    rows.into_iter().map(|row| presence(row.user_id, &row.state, row.since, row.version)).collect()
+}
+
+/// Starts a live session.
+pub async fn start_session(tx: &mut Tx, account: Uuid, id: Uuid, user: Uuid, until: Timestamp) -> Result<(), Error> {
+    sqlx::query!(
+        "insert into live_sessions (account_id, id, user_id, lease_until) values ($1, $2, $3, $4)",
+        account,
+        id,
+        user,
+        until.to_sqlx() as _
+    )
+    .execute(tx)
+    .instrument(diwan_store::span("start session"))
+    .await?;
+    Ok(())
+}
+
+/// Extends the live sessions of this process and returns those that there still are.
+pub async fn extend_sessions(pool: &PgPool, sessions: &[(Uuid, Uuid)], until: Timestamp) -> Result<Vec<Uuid>, Error> {
+    let (accounts, ids): (Vec<Uuid>, Vec<Uuid>) = sessions.iter().copied().unzip();
+    let alive = sqlx::query_scalar!(
+        "update live_sessions s set lease_until = $3
+         from unnest($1::uuid[], $2::uuid[]) as own (account_id, id)
+         where s.account_id = own.account_id and s.id = own.id
+         returning s.id",
+        &accounts,
+        &ids,
+        until.to_sqlx() as _
+    )
+    .fetch_all(pool)
+    .instrument(diwan_store::span("extend sessions"))
+    .await?;
+    Ok(alive)
+}
+
+/// A stream has ended: the grace period begins now.
+pub async fn end_session(pool: &PgPool, account: Uuid, id: Uuid, now: Timestamp) -> Result<(), Error> {
+    sqlx::query!(
+        "update live_sessions set lease_until = least(lease_until, $3) where account_id = $1 and id = $2",
+        account,
+        id,
+        now.to_sqlx() as _
+    )
+    .execute(pool)
+    .instrument(diwan_store::span("end session"))
+    .await?;
+    Ok(())
+}
+
+/// Forgets the sessions of a user, all of them or those over by `over_by`.
+pub async fn forget_sessions(tx: &mut Tx, account: Uuid, user: Uuid, over_by: Option<Timestamp>) -> Result<(), Error> {
+    sqlx::query!(
+        "delete from live_sessions
+         where account_id = $1 and user_id = $2 and ($3::timestamptz is null or lease_until <= $3)",
+        account,
+        user,
+        over_by.map(Timestamp::to_sqlx) as _
+    )
+    .execute(tx)
+    .instrument(diwan_store::span("forget sessions"))
+    .await?;
+    Ok(())
+}
+
+/// Whether a user has a session that lives, or ended less than `grace` ago.
+pub async fn is_live(tx: &mut Tx, account: Uuid, user: Uuid, grace: Duration, now: Timestamp) -> Result<bool, Error> {
+    // lease + grace > now, without arithmetic on intervals.
+    let horizon = before(now, grace);
+    let live = sqlx::query_scalar!(
+        r#"select exists (select from live_sessions
+                          where account_id = $1 and user_id = $2 and lease_until > $3) as "live!""#,
+        account,
+        user,
+        horizon.to_sqlx() as _
+    )
+    .fetch_one(tx)
+    .instrument(diwan_store::span("look for live session"))
+    .await?;
+    Ok(live)
+}
+
+/// Who is not OFFLINE although his last session has been over for the grace period.
+pub async fn gone(pool: &PgPool, grace: Duration, now: Timestamp) -> Result<Vec<(Uuid, Uuid)>, Error> {
+    let rows = sqlx::query!(
+        "select account_id, user_id from presence p
+         where state <> 'OFFLINE'
+           and not exists (select from live_sessions s
+                           where s.account_id = p.account_id and s.user_id = p.user_id and s.lease_until > $1)
+         limit 500",
+        before(now, grace).to_sqlx() as _
+    )
+    .fetch_all(pool)
+    .instrument(diwan_store::span("find gone users"))
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.account_id, row.user_id)).collect())
+}
+
+/// `now` minus `grace`: a lease that ended by then has been over for the grace period.
+pub fn before(now: Timestamp, grace: Duration) -> Timestamp {
+    now.checked_sub(grace).unwrap_or(Timestamp::MIN)
+}
+
+/// Until when a lease taken now is good.
+pub fn lease(now: Timestamp, length: Duration) -> Timestamp {
+    after(now, length)
+}

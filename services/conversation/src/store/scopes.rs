@@ -1,0 +1,34 @@
+//! What a person's memberships let him see.
+
+use diwan_access::User;
+use sqlx::PgPool;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::{
+    Error,
+    domain::scope::{Level, Scope},
+};
+
+/// The scope of a caller.
+pub async fn of(pool: &PgPool, caller: &User) -> Result<Scope, Error> {
+    if caller.is_administrator() {
+        return Ok(Scope::of_administrator(caller.user_id));
+    }
+    of_member(pool, caller.account_id, caller.user_id).await
+}
+
+async fn of_member(pool: &PgPool, account: Uuid, user: Uuid) -> Result<Scope, Error> {
+    let rows = sqlx::query!(
+        "select t.id, t.visibility, t.wide_team_ids
+         from slots s join teams t on t.account_id = s.account_id and t.id = s.team_id
+         where s.account_id = $1 and s.user_id = $2 and s.member",
+        account,
+        user
+    )
+    .fetch_all(pool)
+    .instrument(diwan_store::span("read scope"))
+    .await?;
+    let teams = rows.into_iter().map(|row| (row.id, Level::of_number(row.visibility), row.wide_team_ids));
+    Ok(Scope::of_member(user, teams))
+}

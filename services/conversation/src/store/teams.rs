@@ -1,0 +1,146 @@
+//! The teams, as the team service says.
+
+use diwan_proto::team::v1::Team as ProtoTeam;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::Tx;
+use crate::Error;
+
+/// What the routing needs of a team.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Team {
+    /// The most that one agent gets automatically; `None`: no limit.
+    pub limit: Option<i32>,
+    /// Of the team service.
+    pub version: i64,
+}
+
+/// What a team changed from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// It had a limit and has none now.
+    pub limit_lifted: bool,
+    /// Its members see something else than before.
+    pub visibility_changed: bool,
+}
+
+/// Takes in a team. `None`: a newer version is known.
+///
+/// The row's lock makes the deciders of this team wait: none of them decides on a limit that is about to change.
+pub async fn upsert(
+    tx: &mut Tx,
+    account: Uuid,
+    id: Uuid,
+    version: i64,
+    team: &ProtoTeam,
+) -> Result<Option<Taken>, Error> {
+    let limit = team.assignment_limit.max(0);
+    let visibility = i16::try_from(team.visibility_level).unwrap_or_default().clamp(1, 4);
+    let before = sqlx::query!(
+        "select assignment_limit, visibility, wide_team_ids from teams where account_id = $1 and id = $2 for no key update",
+        account,
+        id
+    )
+    .fetch_optional(&mut *tx)
+    .instrument(diwan_store::span("lock team"))
+    .await?;
+    let wide: Vec<Uuid> = team.wide_team_ids.iter().filter_map(|id| Uuid::try_parse(id).ok()).collect();
+    let taken = sqlx::query!(
+        "insert into teams as known (account_id, id, assignment_limit, visibility, wide_team_ids, fallback, version)
+         values ($1, $2, $3, $4, $5, $6, $7)
+         on conflict (account_id, id) do update set assignment_limit = excluded.assignment_limit,
+             visibility = excluded.visibility, wide_team_ids = excluded.wide_team_ids, fallback = excluded.fallback,
+             version = excluded.version
+         where known.version < excluded.version",
+        account,
+        id,
+        limit,
+        visibility,
+        &wide,
+        team.fallback,
+        version
+    )
+    .execute(tx)
+    .instrument(diwan_store::span("upsert team"))
+    .await?;
+    Ok((taken.rows_affected() == 1).then(|| Taken {
+        limit_lifted: limit == 0 && before.as_ref().is_some_and(|before| before.assignment_limit > 0),
+        visibility_changed: before.is_none_or(|before| (before.visibility, before.wide_team_ids) != (visibility, wide)),
+    }))
+}
+
+/// The team that a new conversation goes to: the one asked for, else the fallback, else, before any team is known, the one
+/// asked for.
+pub async fn receiving(tx: &mut Tx, account: Uuid, asked: Uuid) -> Result<Uuid, Error> {
+    let known = sqlx::query_scalar!(
+        "select id from teams where account_id = $1 and (id = $2 or fallback) order by id = $2 desc, id limit 1",
+        account,
+        asked
+    )
+    .fetch_optional(tx)
+    .instrument(diwan_store::span("find receiving team"))
+    .await?;
+    Ok(known.unwrap_or(asked))
+}
+
+/// Locks the routing of one team. `None`: the team is not known yet.
+pub async fn lock(tx: &mut Tx, account: Uuid, team: Uuid) -> Result<Option<Team>, Error> {
+    let row = sqlx::query!(
+        "select assignment_limit, version from teams where account_id = $1 and id = $2 for no key update",
+        account,
+        team
+    )
+    .fetch_optional(tx)
+    .instrument(diwan_store::span("lock team"))
+    .await?;
+    Ok(row.map(|row| Team { limit: (row.assignment_limit > 0).then_some(row.assignment_limit), version: row.version }))
+}
+
+/// Locks the routing of every team that a user belongs to.
+pub async fn lock_of_user(tx: &mut Tx, account: Uuid, user: Uuid) -> Result<(), Error> {
+    sqlx::query!(
+        "select id from teams
+         where account_id = $1
+           and id in (select team_id from slots where account_id = $1 and user_id = $2 and member)
+         order by id for no key update",
+        account,
+        user
+    )
+    .fetch_all(tx)
+    .instrument(diwan_store::span("lock teams of user"))
+    .await?;
+    Ok(())
+}
+
+/// A team's limit, without a lock.
+pub async fn limit(tx: &mut Tx, account: Uuid, team: Uuid) -> Result<Option<i32>, Error> {
+    let limit =
+        sqlx::query_scalar!("select assignment_limit from teams where account_id = $1 and id = $2", account, team)
+            .fetch_optional(tx)
+            .instrument(diwan_store::span("read limit"))
+            .await?;
+    Ok(limit.filter(|limit| *limit > 0))
+}
+
+/// Teams in which a conversation waits that somebody could take: what a lost wake-up may have missed, at most `most` of them.
+/// It begins at who is there, so its cost does not grow with the teams nor with the queues.
+pub async fn deliverable(pool: &sqlx::PgPool, most: i64) -> Result<Vec<(Uuid, Uuid)>, Error> {
+    let rows = sqlx::query!(
+        "select distinct s.account_id, s.team_id
+         from presence p
+         join slots s on s.account_id = p.account_id and s.user_id = p.user_id and s.member
+         join teams t on t.account_id = s.account_id and t.id = s.team_id
+         join users u on u.account_id = p.account_id and u.id = p.user_id and u.active
+         where p.state = 'ACTIVE'
+           and (t.assignment_limit = 0 or s.open_count < t.assignment_limit)
+           and exists (select from conversations c
+                       where c.account_id = s.account_id and c.team_id = s.team_id and c.state = 'QUEUED')
+         limit $1",
+        most
+    )
+    .fetch_all(pool)
+    .instrument(diwan_store::span("find deliverable queues"))
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.account_id, row.team_id)).collect())
+}

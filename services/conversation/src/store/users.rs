@@ -1,0 +1,56 @@
+//! The users, as identity says.
+
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::Tx;
+use crate::Error;
+
+/// Takes in a user unless a newer version is known. Returns whether it was taken in.
+pub async fn upsert(
+    tx: &mut Tx,
+    account: Uuid,
+    id: Uuid,
+    version: i64,
+    role: i16,
+    active: bool,
+) -> Result<bool, Error> {
+    let taken = sqlx::query!(
+        "insert into users as known (account_id, id, role, active, version) values ($1, $2, $3, $4, $5)
+         on conflict (account_id, id) do update
+             set role = excluded.role, active = excluded.active, version = excluded.version
+         where known.version < excluded.version",
+        account,
+        id,
+        role,
+        active,
+        version
+    )
+    .execute(tx)
+    .instrument(diwan_store::span("upsert user"))
+    .await?;
+    Ok(taken.rows_affected() == 1)
+}
+
+/// Keeps a user from being deactivated until this transaction ends, so that he cannot come to hold something just after it
+/// was taken from him.
+///
+/// # Errors
+/// [`Error::Deactivated`]. Somebody not known yet passes: his token says that he is a user, and the feed brings him.
+pub async fn require_active(tx: &mut Tx, account: Uuid, id: Uuid) -> Result<(), Error> {
+    let active =
+        sqlx::query_scalar!("select active from users where account_id = $1 and id = $2 for share", account, id)
+            .fetch_optional(tx)
+            .instrument(diwan_store::span("share user"))
+            .await?;
+    if active == Some(false) { Err(Error::Deactivated) } else { Ok(()) }
+}
+
+/// Role and whether his access is not cut; `None`: not known yet.
+pub async fn find(pool: &sqlx::PgPool, account: Uuid, id: Uuid) -> Result<Option<(i16, bool)>, Error> {
+    let row = sqlx::query!("select role, active from users where account_id = $1 and id = $2", account, id)
+        .fetch_optional(pool)
+        .instrument(diwan_store::span("read user"))
+        .await?;
+    Ok(row.map(|row| (row.role, row.active)))
+}

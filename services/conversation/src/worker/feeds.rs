@@ -1,0 +1,76 @@
+//! Follows team and identity.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use diwan_feed::{Event, Handler, consume};
+use diwan_launch::Context;
+use diwan_proto::{
+    feed::v1::feed_service_client::FeedServiceClient,
+    identity::v1::{UserChanged, UserState},
+    team::v1::{MembershipChanged, TeamChanged},
+};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    Error,
+    app::App,
+    flow::{Team, members},
+};
+
+/// Starts to follow both.
+pub fn start(app: &Arc<App>, context: &Context) {
+    for service in ["team", "identity"] {
+        let source = FeedServiceClient::new(context.network.to(service).signed(&context.signer));
+        consume(
+            &app.drain,
+            service,
+            source,
+            app.database.clone(),
+            Follower { app: app.clone(), woken: Mutex::default() },
+        );
+    }
+}
+
+struct Follower {
+    app: Arc<App>,
+    /// Teams that the events of the present transaction concern. One that is rolled back leaves some: looking once more does no
+    /// harm.
+    woken: Mutex<Vec<Team>>,
+}
+
+impl Handler for Follower {
+    type Error = Error;
+
+    async fn apply(&self, tx: &mut PgConnection, event: &Event) -> Result<(), Error> {
+        let woken = effect(tx, event, self.app.clock.now()).await?;
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner).extend(woken);
+        Ok(())
+    }
+
+    fn committed(&self) {
+        let woken = mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner));
+        self.app.wake(woken);
+    }
+}
+
+async fn effect(tx: &mut PgConnection, event: &Event, now: jiff::Timestamp) -> Result<Vec<Team>, Error> {
+    let Event { account, entity, version, .. } = *event;
+    if let Some(TeamChanged { team: Some(team) }) = event.payload()? {
+        return members::team_changed(tx, (account, entity, version), &team, now).await;
+    }
+    if let Some(MembershipChanged { membership: Some(membership), member }) = event.payload()? {
+        let ids = (Uuid::try_parse(&membership.team_id), Uuid::try_parse(&membership.user_id));
+        let (Ok(team), Ok(user)) = ids else { return Err(Error::Unknown("membership")) };
+        return members::membership_changed(tx, (account, team, user), version, member, now).await;
+    }
+    if let Some(UserChanged { user: Some(user) }) = event.payload()? {
+        let role = i16::try_from(user.role).unwrap_or_default();
+        let active = user.state() == UserState::Active;
+        return members::user_changed(tx, (account, entity, version), (role, active), now).await;
+    }
+    Ok(Vec::new())
+}

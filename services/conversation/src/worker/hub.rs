@@ -1,0 +1,144 @@
+//! Our own feed, read once for all streams of this process.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use diwan_feed::{Event as Raw, FeedServer, Position};
+use diwan_proto::{
+    conversation::v1::{Availability, AvailabilityChanged, ConversationChanged, InboxScopeChanged},
+    feed::v1::{WatchEventsRequest, WatchEventsResponse, feed_service_server::FeedService as _},
+};
+use diwan_runtime::worker::{chain, supervise};
+use futures::StreamExt as _;
+use tokio::sync::broadcast;
+use tonic::{Request, Status};
+use uuid::Uuid;
+
+use crate::{Error, app::App, store::feed};
+
+/// How many batches a slow stream may be behind before it has to read the feed itself.
+const BACKLOG: usize = 256;
+
+/// What streams show.
+#[derive(Clone, Debug)]
+pub enum Happened {
+    /// A conversation changed.
+    Conversation(Box<ConversationChanged>),
+    /// Somebody's availability changed.
+    Availability(Availability),
+    /// What one person may see changed, or what anybody of the account may see.
+    Scope(Option<Uuid>),
+}
+
+/// One event of the feed.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Where it stands.
+    pub position: Position,
+    /// The account that it belongs to.
+    pub account: Uuid,
+    /// What happened.
+    pub happened: Happened,
+}
+
+/// Events that follow one another.
+pub type Batch = Arc<Vec<Event>>;
+
+/// Gives the feed to the streams. Invariant: whoever subscribes gets a position and every later event, since both are taken under
+/// one lock and a batch is sent under the same.
+#[derive(Clone, Debug)]
+pub struct Hub(Arc<Mutex<(Position, broadcast::Sender<Batch>)>>);
+
+impl Hub {
+    /// One that goes on after `head`.
+    pub fn new(head: Position) -> Self {
+        Self(Arc::new(Mutex::new((head, broadcast::Sender::new(BACKLOG)))))
+    }
+
+    /// Where it stands now, and what comes after.
+    pub fn subscribe(&self) -> (Position, broadcast::Receiver<Batch>) {
+        let state = self.lock();
+        (state.0, state.1.subscribe())
+    }
+
+    fn position(&self) -> Position {
+        self.lock().0
+    }
+
+    fn publish(&self, end: Position, batch: Batch) {
+        let mut state = self.lock();
+        state.0 = end;
+        // An error means that no stream is open.
+        let _ = state.1.send(batch);
+    }
+
+    /// The feed has another past now: every stream ends and starts over.
+    fn restart(&self, head: Position) {
+        *self.lock() = (head, broadcast::Sender::new(BACKLOG));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Position, broadcast::Sender<Batch>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts to read.
+pub fn start(app: &Arc<App>) {
+    let reader = app.clone();
+    supervise(&app.drain, "inbox hub", move || read(reader.clone()));
+}
+
+async fn read(app: Arc<App>) -> Result<(), Error> {
+    match follow(&app, app.hub.position()).await {
+        Err(status) if diwan_fault::reason_of(&status).as_deref() == Some("CURSOR_GONE") => {
+            app.hub.restart(feed::head(app.database.pool()).await?);
+        }
+        Err(status) => tracing::warn!(error = chain(&status), "our own feed could not be read"),
+        Ok(()) => {}
+    }
+    Ok(())
+}
+
+async fn follow(app: &App, after: Position) -> Result<(), Status> {
+    let mut responses = open(app, after).await?;
+    while let Some(response) = responses.next().await {
+        if let Some((end, batch)) = decode(response?)? {
+            app.hub.publish(end, batch);
+        }
+    }
+    Ok(())
+}
+
+/// Opens the feed after a position.
+pub async fn open(
+    app: &App,
+    after: Position,
+) -> Result<impl futures::Stream<Item = Result<WatchEventsResponse, Status>> + Unpin + Send + use<>, Status> {
+    let feed = FeedServer::new(app.database.clone(), app.clock.clone(), app.drain.clone());
+    let after = (after != Position::START).then(|| after.into());
+    Ok(feed.watch_events(Request::new(WatchEventsRequest { after })).await?.into_inner())
+}
+
+/// The events of a response that streams show, and where the last one of all stands; `None` for a heartbeat.
+pub fn decode(response: WatchEventsResponse) -> Result<Option<(Position, Batch)>, Status> {
+    let mut end = None;
+    let mut batch = Vec::with_capacity(response.events.len());
+    for event in response.events {
+        let raw = Raw::try_from(event).map_err(|error| Status::internal(error.to_string()))?;
+        end = Some(raw.position);
+        if let Some(happened) = happened(&raw).map_err(Error::from)? {
+            batch.push(Event { position: raw.position, account: raw.account, happened });
+        }
+    }
+    Ok(end.map(|end| (end, Arc::new(batch))))
+}
+
+fn happened(raw: &Raw) -> Result<Option<Happened>, prost::DecodeError> {
+    if let Some(changed) = raw.payload::<ConversationChanged>()? {
+        return Ok(Some(Happened::Conversation(Box::new(changed))));
+    }
+    if let Some(changed) = raw.payload::<AvailabilityChanged>()? {
+        return Ok(changed.availability.map(Happened::Availability));
+    }
+    let scope = raw.payload::<InboxScopeChanged>()?;
+    Ok(scope.map(|changed| Happened::Scope(Uuid::try_parse(&changed.user_id).ok())))
+}

@@ -1,0 +1,54 @@
+//! Extends the leases of the streams that are open here, and makes OFFLINE whoever is gone.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use diwan_runtime::worker::{chain, supervise};
+use sqlx::PgConnection;
+
+use crate::{Error, app::App, flow, store::presence};
+
+/// How often the gone are looked for, at least and at most.
+const OFTEN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// Starts both.
+pub fn start(app: &Arc<App>) {
+    let extender = app.clone();
+    supervise(&app.drain, "session leases", move || extend(extender.clone()));
+    let sweeper = app.clone();
+    supervise(&app.drain, "presence sweeper", move || sweep(sweeper.clone()));
+}
+
+async fn extend(app: Arc<App>) -> Result<(), Error> {
+    loop {
+        // Before the statement, so that a session opened meanwhile is not taken for lost.
+        let open = app.sessions.list();
+        if !open.is_empty() {
+            let until = presence::lease(app.clock.now(), app.settings.lease);
+            let alive = presence::extend_sessions(app.database.pool(), &open, until).await?;
+            let alive: HashSet<_> = alive.into_iter().collect();
+            open.iter().filter(|(_, id)| !alive.contains(id)).for_each(|(_, id)| app.sessions.end(*id));
+        }
+        tokio::time::sleep(app.settings.lease / 3).await;
+    }
+}
+
+async fn sweep(app: Arc<App>) -> Result<(), Error> {
+    let pause = (app.settings.grace / 4).clamp(OFTEN.0, OFTEN.1);
+    loop {
+        let gone = presence::gone(app.database.pool(), app.settings.grace, app.clock.now()).await?;
+        for (account, user) in gone {
+            if let Err(error) = leave(&app, account, user).await {
+                tracing::warn!(error = chain(&error), "somebody who is gone could not be made OFFLINE");
+            }
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn leave(app: &App, account: uuid::Uuid, user: uuid::Uuid) -> Result<(), Error> {
+    app.database
+        .transaction("leave", async |tx: &mut PgConnection| {
+            flow::presence::leave(tx, account, user, app.settings.grace, app.clock.now()).await
+        })
+        .await
+}

@@ -1,0 +1,13 @@
+-- What each table is on Citus. Run once, after the migrations, by whoever runs identity on more than one server.
+-- distributed by account
+select create_distributed_table('accounts', 'account_id');
+select create_distributed_table('users', 'account_id', colocate_with => 'accounts');
+select create_distributed_table('invitations', 'account_id', colocate_with => 'accounts');
+select create_distributed_table('sessions', 'account_id', colocate_with => 'accounts');
+-- local: asked before the account is known
+--   email_addresses
+-- local: the nil account has the answers to sign-ups, and a sweep reads the others across accounts in the order of one
+-- server's transactions
+--   answers, jobs, revocations, feed_events, feed_generation
+-- local: sqlx's own
+--   _sqlx_migrations

@@ -1,0 +1,85 @@
+//! Checks of request fields that only identity has.
+
+use std::mem;
+
+use diwan_fault::Fields;
+use diwan_proto::access::v1::{Grant, Role};
+use jiff::tz::TimeZone;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::passwords::Password;
+
+/// The reason of a bad time zone.
+pub const TIME_ZONE: &str = "FIELD_TIME_ZONE";
+/// As many teams as team looks up at a time.
+const MOST_TEAMS: usize = 200;
+
+/// Takes a password out of its message, so that neither a digest nor a log of the message can hold it.
+pub fn take_password(field: &mut String) -> Password {
+    Zeroizing::new(mem::take(field))
+}
+
+/// A new password: 10 to 256 characters, exactly as they were typed.
+pub fn new_password(fields: &mut Fields, password: &Password) {
+    if !(10..=256).contains(&password.chars().count()) {
+        fields.refuse("password", "FIELD_LENGTH", &[("min", "10".to_owned()), ("max", "256".to_owned())]);
+    }
+}
+
+/// A secret that has to be there.
+pub fn required(fields: &mut Fields, field: &str, value: &str) {
+    if value.is_empty() {
+        fields.refuse(field, "FIELD_REQUIRED", &[]);
+    }
+}
+
+/// An IANA time zone, as the time zone database spells it.
+pub fn time_zone(fields: &mut Fields, value: &str) -> String {
+    let zone = TimeZone::get(value).ok().filter(|zone| !zone.is_unknown());
+    let name = zone.as_ref().and_then(TimeZone::iana_name);
+    if name.is_none() {
+        fields.refuse("time_zone", TIME_ZONE, &[]);
+    }
+    name.unwrap_or_default().to_owned()
+}
+
+/// A role that can be given.
+pub fn role(fields: &mut Fields, value: i32) -> Role {
+    if let Ok(role @ (Role::Admin | Role::User)) = Role::try_from(value) {
+        return role;
+    }
+    fields.refuse("role", "FIELD_VALUE", &[("values", "ROLE_ADMIN, ROLE_USER".to_owned())]);
+    Role::User
+}
+
+/// Grants, each once.
+pub fn grants(fields: &mut Fields, values: &[i32]) -> Vec<Grant> {
+    let mut grants = Vec::new();
+    for (index, value) in values.iter().enumerate() {
+        match Grant::try_from(*value) {
+            Ok(grant) if grant != Grant::Unspecified => grants.push(grant),
+            _ => {
+                let names = "GRANT_CAMPAIGNS, GRANT_SUBSCRIPTION_MANAGEMENT".to_owned();
+                fields.refuse(&format!("grants[{index}]"), "FIELD_VALUE", &[("values", names)]);
+            }
+        }
+    }
+    grants.sort_by_key(|grant| i32::from(*grant));
+    grants.dedup();
+    grants
+}
+
+/// At least one team, each once.
+pub fn teams(fields: &mut Fields, values: &[String]) -> Vec<Uuid> {
+    if values.is_empty() {
+        fields.refuse("team_ids", "FIELD_REQUIRED", &[]);
+    } else if values.len() > MOST_TEAMS {
+        fields.refuse("team_ids", "FIELD_RANGE", &[("min", "1".to_owned()), ("max", MOST_TEAMS.to_string())]);
+    }
+    let ids = values.iter().take(MOST_TEAMS).enumerate();
+    let mut ids: Vec<Uuid> = ids.map(|(index, id)| fields.uuid(&format!("team_ids[{index}]"), id)).collect();
+    ids.sort();
+    ids.dedup();
+    ids
+}

@@ -1,0 +1,75 @@
+//! The RPCs: decode, let domain and store decide, encode.
+
+mod account;
+pub mod encode;
+mod fields;
+mod invitation;
+mod revocation;
+mod session;
+mod standing;
+mod user;
+
+use std::{future::Future, sync::Arc};
+
+use diwan_access::Signer;
+use diwan_runtime::{Clock, worker::chain};
+use diwan_store::Database;
+#[cfg(test)]
+pub use fields::TIME_ZONE;
+use jiff::Timestamp;
+pub use revocation::RevocationApi;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    effects::Effects,
+    error::Error,
+    passwords::Passwords,
+    store::jobs::{Effect, Job},
+};
+
+/// What the handlers of accounts, users and sessions share.
+#[derive(Clone)]
+pub struct Api {
+    /// The database.
+    pub database: Database,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Hashes and checks passwords.
+    pub passwords: Passwords,
+    /// Signs access tokens.
+    pub access: Signer,
+    /// What changes cause elsewhere.
+    pub effects: Effects,
+}
+
+impl Api {
+    /// Takes a seat for a user and makes the change that he needs it for. The job is queued *before* the seat is taken:
+    /// whatever happens from then on (a refusal, a crash, a caller who has gone), the seat ends as the user's state asks for.
+    async fn seated<A>(
+        &self,
+        account: Uuid,
+        user_id: Uuid,
+        lease: Option<Timestamp>,
+        change: impl Future<Output = Result<A, Error>> + Send,
+    ) -> Result<A, Error> {
+        let settle = Job::new(account, Effect::SettleSeat { user_id });
+        self.database
+            .transaction("queue seat", async |tx: &mut PgConnection| self.effects.queue(tx, &settle).await)
+            .await?;
+        let changed = match self.effects.peers.take_seat(account, user_id, lease).await {
+            Ok(()) => change.await,
+            Err(error) => Err(error),
+        };
+        match &changed {
+            Ok(_) => {
+                if let Err(error) = self.effects.finish(&settle).await {
+                    // It runs once more later, and finds the seat as it should be.
+                    tracing::warn!(error = chain(&error), "a settled seat stays in the queue");
+                }
+            }
+            Err(_) => self.effects.run(&settle).await,
+        }
+        changed
+    }
+}

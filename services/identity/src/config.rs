@@ -1,0 +1,126 @@
+//! Settings from the environment.
+
+use std::{num::NonZero, path::PathBuf, thread};
+
+use diwan_runtime::{Env, env::EnvError};
+use lettre::message::Mailbox;
+use url::{Host, Url};
+
+/// How identity is set up.
+#[derive(Clone)]
+pub struct Config {
+    /// `DIWAN_IDENTITY_DATABASE_URL`.
+    pub database_url: String,
+    /// `DIWAN_PUBLIC_URL`: where people reach Diwan; links in e-mails begin with it. Default `http://localhost:7000`.
+    pub public_url: String,
+    /// `DIWAN_IDENTITY_MAIL_FROM`: the sender of e-mails. Default `Diwan <no-reply@localhost>`.
+    pub mail_from: Mailbox,
+    /// Where e-mails go.
+    pub mail: MailRoute,
+    /// `DIWAN_IDENTITY_PASSWORD_RUNS`: how many passwords are hashed at a time, 19 MiB each. Default: one a core.
+    pub password_runs: NonZero<usize>,
+}
+
+/// Where e-mails go.
+#[derive(Clone)]
+pub enum MailRoute {
+    /// `DIWAN_IDENTITY_SMTP`: to an SMTP server, by a URL in the form that lettre reads. It may hold a password.
+    Smtp(String),
+    /// `DIWAN_IDENTITY_MAIL_FOLDER` (default `.diwan/mail`), where no server is set: a file each.
+    Folder(PathBuf),
+}
+
+impl Config {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// Names the variable that is missing or cannot be read.
+    pub fn read(env: &Env) -> Result<Self, EnvError> {
+        let cores = thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+        let sender = "Diwan <no-reply@localhost>".to_owned();
+        let sender = env.parse("DIWAN_IDENTITY_MAIL_FROM", "a sender such as Diwan <no-reply@example.com>", sender)?;
+        Ok(Self {
+            database_url: env.require("DIWAN_IDENTITY_DATABASE_URL")?.to_owned(),
+            public_url: env.get("DIWAN_PUBLIC_URL").unwrap_or("http://localhost:7000").trim_end_matches('/').to_owned(),
+            mail_from: sender
+                .parse()
+                .map_err(|_| unreadable("DIWAN_IDENTITY_MAIL_FROM", "a sender such as Diwan <no-reply@example.com>"))?,
+            mail: mail_route(env)?,
+            password_runs: env.parse("DIWAN_IDENTITY_PASSWORD_RUNS", "a number from 1", cores)?,
+        })
+    }
+}
+
+fn mail_route(env: &Env) -> Result<MailRoute, EnvError> {
+    match env.get("DIWAN_IDENTITY_SMTP") {
+        None => Ok(MailRoute::Folder(env.path("DIWAN_IDENTITY_MAIL_FOLDER", ".diwan/mail"))),
+        Some(url) => smtp_url(url).map(MailRoute::Smtp).ok_or_else(|| {
+            unreadable(
+                "DIWAN_IDENTITY_SMTP",
+                "smtps://[user:password@]host[:port], starttls://..., or smtp://... on the loopback interface",
+            )
+        }),
+    }
+}
+
+/// In the form that lettre reads. Invitations open accounts: they leave this machine encrypted or not at all.
+fn smtp_url(text: &str) -> Option<String> {
+    let mut url = Url::parse(text).ok()?;
+    url.host()?;
+    url.set_query(None);
+    match url.scheme() {
+        "smtps" => Some(url.into()),
+        "smtp" if is_loopback(&url) => Some(url.into()),
+        "starttls" => {
+            url.set_query(Some("tls=required"));
+            Some(url.as_str().replacen("starttls", "smtp", 1))
+        }
+        _ => None,
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        // Schemes that the URL standard does not know keep an address as a domain.
+        Some(Host::Domain(name)) => {
+            name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+fn unreadable(variable: &str, expected: &'static str) -> EnvError {
+    EnvError::Unreadable(variable.to_owned(), expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mail_leaves_the_machine_encrypted_or_not_at_all() {
+        let plain = ["smtp://127.0.0.1:2525", "smtp://localhost:25", "smtp://[::1]:25"];
+        for url in plain {
+            assert_eq!(smtp_url(url).as_deref(), Some(url));
+        }
+        assert_eq!(smtp_url("smtps://u:p@mail.example.com").as_deref(), Some("smtps://u:p@mail.example.com"));
+        assert_eq!(
+            smtp_url("starttls://mail.example.com:587").as_deref(),
+            Some("smtp://mail.example.com:587?tls=required")
+        );
+        for refused in ["smtp://mail.example.com:25", "smtp://10.0.0.1", "http://localhost", "localhost:25", "smtp:"] {
+            assert_eq!(smtp_url(refused), None, "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_secret_in_a_bad_setting_is_not_shown() {
+        let env = Env::default()
+            .with("DIWAN_IDENTITY_DATABASE_URL", "postgres://localhost/identity")
+            .with("DIWAN_IDENTITY_SMTP", "smtp://user:s3cret@mail.example.com");
+        let error = Config::read(&env).err().unwrap().to_string();
+        assert!(error.contains("DIWAN_IDENTITY_SMTP") && !error.contains("s3cret"), "{error}");
+    }
+}

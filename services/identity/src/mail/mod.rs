@@ -1,0 +1,6 @@
+//! E-mails to people.
+
+mod courier;
+mod invitation;
+
+pub use courier::{Courier, MailError};

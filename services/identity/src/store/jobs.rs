@@ -1,0 +1,141 @@
+//! The queue of what is still to be done elsewhere.
+
+use diwan_runtime::ids;
+use diwan_store::span;
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
+use serde::{Deserialize, Serialize};
+use sqlx::{PgConnection, types::Json};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::error::Error;
+
+/// What is to be done. Doing it again changes nothing more, and doing it late does no harm: what depends on the state of a
+/// user looks at that state when it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub enum Effect {
+    /// Give a new account its trial and its fallback team.
+    ProvisionAccount {
+        /// The owner.
+        owner_id: Uuid,
+        /// The language of the team's name.
+        language: String,
+    },
+    /// Make a user, now active, a member of his teams.
+    JoinTeams {
+        /// The user.
+        user_id: Uuid,
+        /// The teams.
+        team_ids: Vec<Uuid>,
+    },
+    /// Make billing hold, lease or free the seat of a user, as his state asks for.
+    SettleSeat {
+        /// The user, or who was to become one.
+        user_id: Uuid,
+    },
+    /// Send the e-mail of an invitation, if it is still open.
+    SendInvitation {
+        /// The invited user.
+        user_id: Uuid,
+    },
+}
+
+/// An effect of one account in the queue.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The account.
+    pub account_id: Uuid,
+    /// Its id.
+    pub id: Uuid,
+    /// What is to be done.
+    pub effect: Effect,
+    /// How often it has been tried by a worker.
+    pub attempts: i32,
+}
+
+impl Job {
+    /// A new one.
+    pub fn new(account_id: Uuid, effect: Effect) -> Self {
+        Self { account_id, id: ids::new_id(), effect, attempts: 0 }
+    }
+}
+
+/// Queues a job in the transaction that makes it due. Workers leave it alone until `first_attempt_at`.
+pub async fn insert(
+    tx: &mut PgConnection,
+    job: &Job,
+    first_attempt_at: Timestamp,
+    now: Timestamp,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "insert into jobs (account_id, id, payload, next_attempt_at, created_at) values ($1, $2, $3, $4, $5)",
+        job.account_id,
+        job.id,
+        Json(&job.effect) as _,
+        first_attempt_at.to_sqlx() as _,
+        now.to_sqlx() as _,
+    )
+    .execute(tx)
+    .instrument(span("insert job"))
+    .await?;
+    Ok(())
+}
+
+/// Takes jobs that are due and keeps them until `lease`. No two workers have one at a time: the row is locked while it is
+/// taken, and no longer due afterwards.
+pub async fn claim(tx: &mut PgConnection, now: Timestamp, lease: Timestamp, limit: i64) -> Result<Vec<Job>, Error> {
+    let rows = sqlx::query!(
+        r#"update jobs set next_attempt_at = $2, attempts = attempts + 1
+           where (account_id, id) in (select account_id, id from jobs where next_attempt_at <= $1
+                                      order by next_attempt_at limit $3 for update skip locked)
+           returning account_id, id, payload as "payload: Json<Effect>", attempts"#,
+        now.to_sqlx() as _,
+        lease.to_sqlx() as _,
+        limit,
+    )
+    .fetch_all(tx)
+    .instrument(span("claim jobs"))
+    .await?;
+    let job = rows.into_iter().map(|row| Job {
+        account_id: row.account_id,
+        id: row.id,
+        effect: row.payload.0,
+        attempts: row.attempts,
+    });
+    Ok(job.collect())
+}
+
+/// Takes a job that is done out of the queue.
+pub async fn finish(tx: &mut PgConnection, job: &Job) -> Result<(), Error> {
+    sqlx::query!("delete from jobs where account_id = $1 and id = $2", job.account_id, job.id)
+        .execute(tx)
+        .instrument(span("finish job"))
+        .await?;
+    Ok(())
+}
+
+/// Puts a job that failed off until `next_attempt_at`.
+pub async fn postpone(tx: &mut PgConnection, job: &Job, next_attempt_at: Timestamp, error: &str) -> Result<(), Error> {
+    sqlx::query!(
+        "update jobs set next_attempt_at = $3, last_error = $4 where account_id = $1 and id = $2",
+        job.account_id,
+        job.id,
+        next_attempt_at.to_sqlx() as _,
+        error,
+    )
+    .execute(tx)
+    .instrument(span("postpone job"))
+    .await?;
+    Ok(())
+}
+
+/// When the next job is due.
+pub async fn next_due(tx: &mut PgConnection) -> Result<Option<Timestamp>, Error> {
+    let due = sqlx::query_scalar!(r#"select min(next_attempt_at) as "due: jiff_sqlx::Timestamp" from jobs"#)
+        .fetch_one(tx)
+        .instrument(span("next due job"))
+        .await?;
+    Ok(due.map(jiff_sqlx::Timestamp::to_jiff))
+}

@@ -1,0 +1,39 @@
+//! Forgets what nobody asks for any more.
+
+use std::{sync::Arc, time::Duration};
+
+use diwan_runtime::{Clock, Drain, worker::supervise};
+use diwan_store::{Database, answers};
+use jiff::Timestamp;
+
+use crate::{
+    error::Error,
+    store::{revocations, sessions},
+};
+
+const EVERY: Duration = Duration::from_hours(1);
+/// A client gives up on a request long before.
+const ANSWERS_KEPT: Duration = Duration::from_hours(7 * 24);
+/// Streams begin with the last ten minutes.
+const REVOCATIONS_KEPT: Duration = Duration::from_hours(1);
+
+/// Starts the worker.
+pub fn start(drain: &Drain, database: Database, clock: Arc<dyn Clock>) {
+    supervise(drain, "identity janitor", move || tidy(database.clone(), clock.clone()));
+}
+
+async fn tidy(database: Database, clock: Arc<dyn Clock>) -> Result<(), Error> {
+    loop {
+        let now = clock.now();
+        answers::purge(database.pool(), now, ANSWERS_KEPT).await?;
+        let mut connection = database.pool().acquire().await?;
+        while revocations::purge(&mut connection, before(now, REVOCATIONS_KEPT)).await? > 0 {}
+        while sessions::purge(&mut connection, now).await? > 0 {}
+        drop(connection);
+        clock.sleep(EVERY).await;
+    }
+}
+
+fn before(now: Timestamp, age: Duration) -> Timestamp {
+    now.checked_sub(age).unwrap_or(Timestamp::MIN)
+}

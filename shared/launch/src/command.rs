@@ -56,7 +56,11 @@ fn work(component: &'static dyn Component, command: &Command, env: &Env) -> Resu
     result
 }
 
-async fn migrate(component: &dyn Component, env: &Env) -> Result<(), BoxError> {
+/// Brings the database of a service to the schema of this version.
+///
+/// # Errors
+/// When the database cannot be reached or a migration fails.
+pub async fn migrate(component: &dyn Component, env: &Env) -> Result<(), BoxError> {
     if let Some(migrator) = component.migrator() {
         let url = env.require(&format!("DIWAN_{}_DATABASE_URL", component.name().to_uppercase()))?.to_owned();
         let pool = pool::open(&url, pool::Options::new(format!("diwan-{}", component.name()))).await?;

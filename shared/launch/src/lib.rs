@@ -5,7 +5,7 @@ mod context;
 mod follow;
 
 use async_trait::async_trait;
-pub use command::run;
+pub use command::{migrate, run};
 pub use context::{Context, SetupError};
 use diwan_transport::{BoxError, Front};
 use sqlx::migrate::Migrator;

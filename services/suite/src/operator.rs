@@ -1,0 +1,49 @@
+//! Tokens for those who run the installation.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use diwan_access::{
+    Signer,
+    keys::{self, OPERATOR},
+};
+use diwan_runtime::{Env, SystemClock};
+use diwan_transport::BoxError;
+use jiff::SignedDuration;
+
+use crate::{run::home, screen};
+
+/// The longest life: a lost token must not be good for ever.
+const LONGEST: Duration = Duration::from_hours(24);
+
+/// What the token says.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Who it is for, as the audit log shows him.
+    #[arg(long)]
+    name: String,
+    /// What he may do, e.g. `billing.write`; several times for several scopes.
+    #[arg(long = "scope", required = true)]
+    scopes: Vec<String>,
+    /// How long it is good, e.g. `30m` or `8h`; at most a day.
+    #[arg(long, default_value = "1h")]
+    expires: SignedDuration,
+}
+
+/// A life that no token gets.
+#[derive(Debug, thiserror::Error)]
+#[error("--expires has to be between a second and a day")]
+struct Life;
+
+/// Prints a token signed with the operators' key, which is made where there is none.
+pub(crate) fn print_token(env: &Env, arguments: &Arguments) -> Result<(), BoxError> {
+    let life = Duration::try_from(arguments.expires).map_err(|_| Life)?;
+    if life < Duration::from_secs(1) || life > LONGEST {
+        return Err(Life.into());
+    }
+    let folder: PathBuf = env.path("DIWAN_KEYS", home(env).join("keys"));
+    keys::ensure(&folder, &keys::ISSUERS)?;
+    let signer = Signer::load(&folder, OPERATOR, SystemClock::shared())?;
+    screen::line(&signer.operator_token(&arguments.name, arguments.scopes.clone(), life)?);
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! What a person in front of the terminal is told. The log goes to a file.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the one place that talks to the terminal")]
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+/// One line of output.
+pub(crate) fn line(text: &str) {
+    println!("{text}");
+}
+
+/// One step of the start is done.
+pub(crate) fn step(what: &str, took: Duration) {
+    println!("  {what:<44} {:>6} ms", took.as_millis());
+}
+
+/// Why the command failed.
+pub(crate) fn failed(why: &str) {
+    eprintln!("diwan: {why}");
+}
+
+/// Everything is up: where it is, and what to try first.
+pub(crate) fn ready(address: SocketAddr, home: &Path, log: &str, took: Duration) {
+    let grpcurl = home.join("bin/grpcurl");
+    println!(
+        "Diwan is ready after {:.1} s.
+
+  gateway   {address}
+  data      {}
+  log       {log}
+
+First words (in another terminal):
+
+  {grpcurl} -plaintext {address} list
+
+  {grpcurl} -plaintext -d '{{\"request_id\": \"first\", \"company\": \"Example\", \"time_zone\": \"Africa/Cairo\", \"language\": \"en\",
+      \"owner_name\": \"Ada Example\", \"email\": \"ada@example.com\", \"password\": \"correct horse battery\"}}' \\
+      {address} diwan.identity.v1.AccountService/SignUp
+
+Ctrl-C ends it; the data stays.",
+        took.as_secs_f64(),
+        home.display(),
+        grpcurl = grpcurl.display(),
+    );
+}

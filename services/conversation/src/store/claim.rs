@@ -101,3 +101,7 @@ async fn take_conversations(
 fn column<T>(assignments: &[Assignment], value: impl Fn(&Assignment) -> T) -> Vec<T> {
     assignments.iter().map(value).collect()
 }
+
+#[cfg(test)]
+#[path = "claim_tests.rs"]
+mod tests;

@@ -98,7 +98,7 @@ impl Teams {
             let answer = self.teams(0).list_teams(request).await.unwrap().into_inner();
             names.extend(answer.teams.into_iter().map(|team| team.name));
             let token = answer.page.unwrap().next_token;
-            page = (!token.is_empty()).then(|| PageRequest { size: 1, token });
+            page = (!token.is_empty()).then_some(PageRequest { size: 1, token });
         }
         names
     }

@@ -1,9 +1,7 @@
 //! Clusters that outlive the process that started them.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use sqlx::Connection;
@@ -12,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use crate::account::Account;
 use crate::binaries::Binaries;
 use crate::error::Error;
-use crate::home::Home;
+use crate::home::{Home, Lock};
 use crate::{Address, Options, processes, server};
 
 /// How long a [`shared`] cluster stays without users before it stops.
@@ -60,7 +58,7 @@ exit $status
 pub struct Detached {
     address: Address,
     /// The shared lock that says that somebody is there; none for a server that is not ours.
-    _user: Option<File>,
+    _user: Option<Lock>,
 }
 
 impl Detached {
@@ -102,7 +100,7 @@ pub async fn start(options: Options, idle: Option<Duration>) -> Result<Detached,
     Ok(Detached { address: home.address()?, _user: Some(user) })
 }
 
-async fn join_or_launch(home: &Home, options: &Options, idle: Option<Duration>) -> Result<File, Error> {
+async fn join_or_launch(home: &Home, options: &Options, idle: Option<Duration>) -> Result<Lock, Error> {
     let user = loop {
         match home.join()? {
             Some(user) => break user,
@@ -132,11 +130,11 @@ async fn answers(home: &Home) -> Result<bool, Error> {
     }
 }
 
-async fn launch(home: &Home, options: &Options, idle: Option<Duration>, lock: File) -> Result<(), Error> {
+async fn launch(home: &Home, options: &Options, idle: Option<Duration>, lock: Lock) -> Result<(), Error> {
     let idle = idle.map_or(0, |idle| idle.as_secs().max(1));
     let mut arguments = vec![OsString::from(home.users()), idle.to_string().into()];
     arguments.extend(server::prepare(home, options).await?);
-    let mut watcher = server::shell(home, WATCHER, arguments, Stdio::from(lock))?;
+    let mut watcher = server::shell(home, WATCHER, arguments, lock.into_stdin())?;
     server::answers(home, &mut watcher).await
 }
 

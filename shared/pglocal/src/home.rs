@@ -14,6 +14,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sha2::{Digest, Sha256};
@@ -83,17 +84,17 @@ impl Home {
         Ok(file)
     }
 
-    /// The right to run the cluster, or none when somebody has it. It ends with the file.
+    /// The right to run the cluster, or none when somebody has it.
     ///
     /// Invariant: files of the cluster are changed, and its server started, only by the holder of this lock. The kernel
     /// enforces it (flock(2)) and gives the lock back when the holder dies.
-    pub(crate) fn lock(&self) -> Result<Option<File>, Error> {
+    pub(crate) fn lock(&self) -> Result<Option<Lock>, Error> {
         let file = self.open_lock_file("lock")?;
         taken(file.try_lock(), file, &self.root.join("lock"))
     }
 
-    /// The right to use a detached cluster, or none while it is being stopped. It ends with the file.
-    pub(crate) fn join(&self) -> Result<Option<File>, Error> {
+    /// The right to use a detached cluster, or none while it is being stopped.
+    pub(crate) fn join(&self) -> Result<Option<Lock>, Error> {
         let file = self.open_lock_file("users")?;
         taken(file.try_lock_shared(), file, &self.users())
     }
@@ -197,9 +198,28 @@ impl Home {
     }
 }
 
-fn taken(tried: Result<(), TryLockError>, file: File, path: &Path) -> Result<Option<File>, Error> {
+/// A lock of flock(2), given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Lock(Option<File>);
+
+impl Lock {
+    /// Hands the lock over to a child process, as its standard input.
+    pub(crate) fn into_stdin(mut self) -> Stdio {
+        self.0.take().map_or_else(Stdio::null, Stdio::from)
+    }
+}
+
+impl Drop for Lock {
+    /// Closing the file is not enough: a child that another thread has forked and that has not reached its program yet
+    /// has the file too.
+    fn drop(&mut self) {
+        let _ = self.0.as_ref().map(File::unlock);
+    }
+}
+
+fn taken(tried: Result<(), TryLockError>, file: File, path: &Path) -> Result<Option<Lock>, Error> {
     match tried {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => Ok(Some(Lock(Some(file)))),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error).at("lock", path),
     }

@@ -1,13 +1,12 @@
 //! A cluster that lives and ends with the process.
 
-use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
 
 use tokio::process::{Child, ChildStdin};
 
 use crate::error::Error;
-use crate::home::Home;
+use crate::home::{Home, Lock};
 use crate::{Address, Durability, Options, processes, server};
 
 /// Runs the server until standard input ends: a pipe whose other end only the owner holds, so that the kernel closes it
@@ -39,7 +38,7 @@ pub struct Postgres {
     lifeline: Option<ChildStdin>,
     durability: Durability,
     /// Keeps other processes away from the folder.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Postgres {

@@ -1,6 +1,10 @@
 //! Start, use, stop, start again.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use diwan_pglocal::{Error, Options, Postgres};
 
@@ -50,6 +54,32 @@ async fn a_second_owner_is_refused_while_the_first_lives() {
 }
 
 #[tokio::test]
+async fn a_folder_is_free_after_a_stop_though_another_thread_is_starting_programs() {
+    let folder = open_folder();
+    let options = Options::throwaway(binaries(), folder.path());
+    let done = Arc::new(AtomicBool::new(false));
+    let starting: Vec<_> = (0..4)
+        .map(|_| {
+            let done = done.clone();
+            std::thread::spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    // A program started with another user id is forked, and has every file until it runs.
+                    let mut program = Command::new("true");
+                    program.uid(nix::unistd::geteuid().as_raw()).status().unwrap();
+                }
+            })
+        })
+        .collect();
+    for _ in 0..4 {
+        Postgres::start(options.clone()).await.unwrap().stop().await.unwrap();
+    }
+    done.store(true, Ordering::Relaxed);
+    for thread in starting {
+        thread.join().unwrap();
+    }
+}
+
+#[tokio::test]
 async fn dropping_the_value_lets_the_server_shut_down_in_order() {
     let folder = open_folder();
     let server = Postgres::start(Options::new(binaries(), folder.path())).await.unwrap();
@@ -57,8 +87,8 @@ async fn dropping_the_value_lets_the_server_shut_down_in_order() {
     until("the server is gone", || postmaster(folder.path()).is_none()).await;
     until("its mark is gone", || !folder.path().join("pgdata/postmaster.pid").exists()).await;
     // Nothing to recover: the control file says "shut down".
-    let control = std::process::Command::new(binaries().join("pg_controldata"));
-    let control = { control }.arg(folder.path().join("pgdata")).env("LC_ALL", "C").output().unwrap();
+    let mut control = Command::new(binaries().join("pg_controldata"));
+    let control = control.arg(folder.path().join("pgdata")).env("LC_ALL", "C").output().unwrap();
     let control = String::from_utf8(control.stdout).unwrap();
     let state = control.lines().find(|line| line.starts_with("Database cluster state")).unwrap();
     assert!(state.ends_with("shut down"), "{state}");

@@ -24,7 +24,7 @@ async fn selecting_tells_what_is_needed_to_go_on_where_one_stopped() {
 async fn what_was_said_of_the_folder_before_is_not_taken_for_the_new_one() {
     let server = Scripted::start(|words| match words {
         "SELECT \"Sent\"" => say(
-            "* 99 EXISTS\r\n* OK [UIDVALIDITY 77] old\r\n* OK [CLOSED] now\r\n* 1 EXISTS\r\n* OK [UIDVALIDITY 78] new\r\n\
+            "* 99 EXISTS\r\n* OK [UIDNEXT 500] old\r\n* OK [CLOSED] now\r\n* 1 EXISTS\r\n* OK [UIDVALIDITY 78] new\r\n\
              {tag} OK [READ-ONLY] done\r\n",
         ),
         _ => None,

@@ -31,7 +31,7 @@ const WRONGS: [Wrong; 16] = [
     wrong("silence within a line", || Act::SayAndHang("* SEARCH 1 2".into()), "Timeout", true),
     wrong("silence within a literal", || Act::SayAndHang("* 9 FETCH (BODY[] {9999}\r\n".into()), "Timeout", true),
     wrong("words", || Act::Say("HTTP/1.1 400 Bad Request\r\n".into()), "Garbage", true),
-    wrong("noise", || Act::Bytes(b"\x16\x03\x01\x00\xff(((\r\n".into()), "Garbage", true),
+    wrong("noise", || Act::SayWithBytes("", b"\x16\x03\x01\x00\xff(((\r\n".into()), "Garbage", true),
     wrong("another's answer", || Act::Say("X99 OK done\r\n".into()), "Garbage", true),
     wrong("a broken search", || Act::Say("* SEARCH 3 x 9\r\n{tag} OK done\r\n".into()), "Garbage", true),
     wrong("a broken count", || Act::Say("* 99999999999 EXISTS\r\n{tag} OK done\r\n".into()), "Garbage", true),
@@ -219,6 +219,17 @@ async fn a_server_that_never_stops_talking_is_late_as_well() {
         let ended = timeout(Duration::from_secs(20), session.noop()).await.expect("never ends");
         assert_eq!(kind(&ended.unwrap_err()), "Timeout");
     }
+}
+
+#[tokio::test]
+async fn a_literal_that_never_ends_is_neither_kept_nor_waited_for() {
+    let flood = || Some(Act::Flood("* 1 FETCH (BODY[] {18446744073709551615}\r\n"));
+    let server = Scripted::start(move |words| if words == "NOOP" { flood() } else { None }).await;
+    let mut options = options();
+    options.limits.command = Duration::from_secs(2);
+    let mut session = server.inbox_with(options).await;
+    let ended = timeout(Duration::from_secs(20), session.noop()).await.expect("never ends");
+    assert_eq!(kind(&ended.unwrap_err()), "Timeout");
 }
 
 #[tokio::test]

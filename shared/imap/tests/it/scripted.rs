@@ -20,14 +20,16 @@ use tokio_rustls::TlsAcceptor;
 pub enum Act {
     /// Sends this; `{tag}` stands for the command's tag.
     Say(String),
-    /// Sends these bytes.
-    Bytes(Vec<u8>),
+    /// Sends this and these bytes at once.
+    SayWithBytes(&'static str, Vec<u8>),
     /// Sends this and closes the connection.
     SayAndClose(String),
     /// Sends this and never speaks again.
     SayAndHang(String),
     /// Sends this again and again, always before the client could call it silent.
     Trickle(&'static str),
+    /// Sends this and then bytes without end, as fast as they are taken.
+    Flood(&'static str),
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it is what a script returns")]
@@ -232,7 +234,9 @@ impl Server {
         let spoke = scripted.is_some();
         match scripted {
             Some(Act::Say(text)) => peer.say(text.replace("{tag}", tag).as_bytes()).await?,
-            Some(Act::Bytes(bytes)) => peer.say(&bytes).await?,
+            Some(Act::SayWithBytes(text, bytes)) => {
+                peer.say(&[text.replace("{tag}", tag).as_bytes(), &bytes].concat()).await?;
+            }
             Some(Act::SayAndClose(text)) => {
                 peer.say(text.replace("{tag}", tag).as_bytes()).await?;
                 peer.writer.shutdown().await?;
@@ -246,6 +250,12 @@ impl Server {
                 peer.say(text.as_bytes()).await?;
                 tokio::time::sleep(Duration::from_millis(10)).await;
             },
+            Some(Act::Flood(text)) => {
+                peer.say(text.as_bytes()).await?;
+                loop {
+                    peer.say(&vec![b'x'; 1 << 16]).await?;
+                }
+            }
             None => peer.say(self.polite(tag, words).as_bytes()).await?,
         }
         Ok(spoke)

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use diwan_imap::{CertificateDer, Credentials, Error, Options, Retry, Secret, Security, Step, Trust, connect};
+use diwan_imap::{
+    CertificateDer, Credentials, Error, Options, Retry, Secret, Security, Step, Trust, Unsolicited, connect,
+};
+use flate2::{Compress, Compression, FlushCompress};
 use rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::PrivateKeyDer};
 
 use crate::scripted::{Act, OFFERS, Scripted, kind, options, password, say};
@@ -203,6 +206,19 @@ async fn compression_that_is_refused_or_unwanted_is_done_without() {
 }
 
 #[tokio::test]
+async fn what_comes_with_the_consent_to_compress_is_compressed_already() {
+    let mut packed = Vec::with_capacity(100);
+    let mut deflate = Compress::new(Compression::default(), false);
+    deflate.compress_vec(b"* OK [ALERT] disk full\r\n", &mut packed, FlushCompress::Sync).unwrap();
+    let server = Scripted::start(move |words| {
+        words.starts_with("COMPRESS").then(|| Act::SayWithBytes("{tag} OK done\r\n", packed.clone()))
+    });
+    let mut session = server.await.connect(&Options { compress: true, ..options() }).await.unwrap();
+    session.noop().await.unwrap();
+    assert_eq!(session.take_unsolicited(), [Unsolicited::Alert("disk full".into())]);
+}
+
+#[tokio::test]
 async fn a_certificate_that_nobody_vouches_for_ends_it_for_good() {
     let (_, tls) = certificate();
     let server = Scripted::start_with(OFFERS, Some(tls), true, |_| None).await;
@@ -236,5 +252,9 @@ async fn what_was_offered_before_encryption_is_asked_again() {
     let session =
         connect(&server.endpoint(Security::StartTls), &password("pencil"), &trusting(certificate)).await.unwrap();
     assert!(session.offers("IDLE") && !session.offers("STARTTLS"));
+    assert!(
+        server.heard().iter().any(|words| words.starts_with("AUTHENTICATE PLAIN")),
+        "offered only since encryption"
+    );
     assert_eq!(session.capabilities().count(), OFFERS.split(' ').count());
 }

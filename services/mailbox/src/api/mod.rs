@@ -1,0 +1,16 @@
+//! The RPCs.
+
+mod connect;
+mod encode;
+mod mailboxes;
+mod sending;
+
+use std::sync::Arc;
+
+pub(crate) use encode::timestamp;
+
+use crate::shared::Shared;
+
+/// Answers for all RPCs.
+#[derive(Clone)]
+pub(crate) struct Api(pub(crate) Arc<Shared>);

@@ -1,0 +1,60 @@
+//! Raw mail and attachments, each kept once under the SHA-256 of its content.
+
+use std::{io, path::Path, sync::Arc};
+
+use bytes::Bytes;
+use object_store::{ObjectStore, PutMode, local::LocalFileSystem, path::Path as Key};
+use sha2::{Digest as _, Sha256};
+
+/// The blob store failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BlobError {
+    /// Its folder cannot be made.
+    #[error("the folder of blobs cannot be made")]
+    Folder(#[source] io::Error),
+    /// It cannot be opened, or a blob cannot be written.
+    #[error("a blob cannot be stored")]
+    Store(#[from] object_store::Error),
+}
+
+/// The store. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Blobs(Arc<dyn ObjectStore>);
+
+impl Blobs {
+    /// A folder of files, made where it is missing.
+    pub(crate) fn folder(path: &Path) -> Result<Self, BlobError> {
+        std::fs::create_dir_all(path).map_err(BlobError::Folder)?;
+        // A row in the database promises that its blob is there, also after a power cut.
+        Ok(Self(Arc::new(LocalFileSystem::new_with_prefix(path)?.with_fsync(true))))
+    }
+
+    /// Keeps `content` and returns its key. Once this has returned, the blob is on the disk.
+    pub(crate) async fn put(&self, content: Bytes) -> Result<String, BlobError> {
+        let sha256 = hex::encode(Sha256::digest(&content));
+        match self.0.put_opts(&key(&sha256), content.into(), PutMode::Create.into()).await {
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(sha256),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Two levels, so that no folder gets too many entries.
+fn key(sha256: &str) -> Key {
+    Key::from_iter([&sha256[..2], sha256])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_same_content_is_kept_once_under_its_hash() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::folder(&folder.path().join("blobs")).unwrap();
+        let sha256 = blobs.put(Bytes::from_static(b"abc")).await.unwrap();
+        assert_eq!(sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(blobs.put(Bytes::from_static(b"abc")).await.unwrap(), sha256);
+        assert_eq!(std::fs::read(folder.path().join("blobs/ba").join(&sha256)).unwrap(), b"abc");
+    }
+}

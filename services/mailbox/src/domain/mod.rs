@@ -1,0 +1,6 @@
+//! Pure types and rules of mail; knows neither gRPC nor SQL.
+
+pub(crate) mod incoming;
+pub(crate) mod outgoing;
+pub(crate) mod parse;
+pub(crate) mod server;

@@ -1,0 +1,10 @@
+//! The loops that keep mailboxes in sync and send their mail.
+
+pub(crate) mod fleet;
+mod ingest;
+mod owned;
+mod report;
+mod send;
+mod sent_folder;
+mod store_batch;
+mod sync;

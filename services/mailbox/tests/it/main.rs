@@ -1,0 +1,7 @@
+//! Mailbox against a real PostgreSQL, a real Dovecot and a real OpenSMTPD, called through its real methods.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod receiving;
+mod sending;
+mod support;

@@ -2,8 +2,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use diwan_access::Admission;
+use diwan_launch::Context;
 use diwan_runtime::Drain;
-use diwan_transport::{Network, SERVICES, Transport};
+use diwan_transport::{SERVICES, Transport};
 use tonic_health::{
     ServingStatus,
     pb::{
@@ -20,45 +22,51 @@ const WHILE_SERVING: Duration = Duration::from_secs(5);
 const UNTIL_SERVING: Duration = Duration::from_millis(50);
 
 /// The health of each offered service, asked for again and again; all of them NOT_SERVING once the process drains.
-pub(crate) async fn follow(drain: &Drain, network: &Network, offered: &[Offer]) -> HealthServer<HealthService> {
+pub(crate) async fn follow(context: &Context, offered: &[Offer]) -> HealthServer<HealthService> {
     let (reporter, _) = health_reporter();
     // Until every service has been asked, the gateway as a whole is not ready either.
     set_all(&reporter, offered, ServingStatus::NotServing).await;
     let server = HealthServer::new(HealthService::from_health_reporter(reporter.clone()));
-    let services = SERVICES.into_iter().map(|service| (service, network.to(service).within(LIMIT))).collect();
-    drain.spawn(ask_until_drained(drain.clone(), reporter, services, offered.to_vec()));
+    let services = SERVICES.into_iter().map(|service| (service, context.network.to(service).within(LIMIT))).collect();
+    let asked = Asked { reporter, services, offered: offered.to_vec(), admission: context.admission.clone() };
+    context.drain.spawn(asked.until_drained(context.drain.clone()));
     server
 }
 
-async fn ask_until_drained(
-    drain: Drain,
+/// Whom to ask, and who wants to know.
+struct Asked {
     reporter: HealthReporter,
     services: HashMap<&'static str, Transport>,
     offered: Vec<Offer>,
-) {
-    loop {
-        let Some(all_serve) = drain.unless_begun(ask_all(&reporter, &services, &offered)).await else { break };
-        let pause = if all_serve { WHILE_SERVING } else { UNTIL_SERVING };
-        if drain.unless_begun(tokio::time::sleep(pause)).await.is_none() {
-            break;
-        }
-    }
-    set_all(&reporter, &offered, ServingStatus::NotServing).await;
+    admission: Admission,
 }
 
-/// Asks each service once; whether all of them serve.
-async fn ask_all(reporter: &HealthReporter, services: &HashMap<&'static str, Transport>, offered: &[Offer]) -> bool {
-    let mut all = true;
-    for offer in offered {
-        let serves = match services.get(offer.service) {
-            Some(transport) => serves(transport.clone(), &offer.name).await,
-            None => false,
-        };
-        all &= serves;
-        reporter.set_service_status(&offer.name, status(serves)).await;
+impl Asked {
+    async fn until_drained(self, drain: Drain) {
+        loop {
+            let Some(all_serve) = drain.unless_begun(self.once()).await else { break };
+            let pause = if all_serve { WHILE_SERVING } else { UNTIL_SERVING };
+            if drain.unless_begun(tokio::time::sleep(pause)).await.is_none() {
+                break;
+            }
+        }
+        set_all(&self.reporter, &self.offered, ServingStatus::NotServing).await;
     }
-    reporter.set_service_status("", status(all)).await;
-    all
+
+    /// Asks each service once; whether all of them serve and users are let in.
+    async fn once(&self) -> bool {
+        let mut all = self.admission.knows_revocations();
+        for offer in &self.offered {
+            let serves = match self.services.get(offer.service) {
+                Some(transport) => serves(transport.clone(), &offer.name).await,
+                None => false,
+            };
+            all &= serves;
+            self.reporter.set_service_status(&offer.name, status(serves)).await;
+        }
+        self.reporter.set_service_status("", status(all)).await;
+        all
+    }
 }
 
 async fn serves(transport: Transport, name: &str) -> bool {

@@ -27,7 +27,7 @@ impl Component for Service {
 
     async fn start(&self, context: Context) -> Result<Front, BoxError> {
         let offered = forward::offered(context.admission.rules());
-        let health = health::follow(&context.drain, &context.network, &offered).await;
+        let health = health::follow(&context, &offered).await;
         let names: Vec<&str> = offered.iter().map(|offer| offer.name.as_str()).collect();
         let own = with_reflection(Routes::new(health), &names)?.prepare();
         let forward = Forward::new(own, &context.network);

@@ -26,6 +26,11 @@ impl Admission {
         &self.rules
     }
 
+    /// Whether identity has been heard recently enough for users to be let in.
+    pub fn knows_revocations(&self) -> bool {
+        self.verifier.knows_revocations()
+    }
+
     /// The caller who sent `headers` to the method at `path` of `service`, if he may call it. A public method needs no
     /// token and looks at none, so that an expired one does not keep anybody from signing in.
     ///

@@ -60,11 +60,16 @@ impl Revocations {
         self.0.read().unwrap_or_else(PoisonError::into_inner).complete_until
     }
 
+    /// Whether identity has been heard within [`BOUND`].
+    pub(crate) fn is_current(&self, now: Timestamp) -> bool {
+        self.complete_until().is_some_and(|until| between(after(until, BOUND), now) == Duration::ZERO)
+    }
+
     pub(crate) fn standing(&self, claims: &AccessClaims, now: Timestamp) -> Standing {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if known.complete_until.is_none_or(|until| between(after(until, BOUND), now) > Duration::ZERO) {
+        if !self.is_current(now) {
             return Standing::Unknown;
         }
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let epochs = [
             (claims.acc, claims.epochs.account),
             (claims.sub, claims.epochs.user),

@@ -47,6 +47,10 @@ impl Verifier {
         self.bearer(token.trim())
     }
 
+    pub(crate) fn knows_revocations(&self) -> bool {
+        self.revocations.is_current(self.clock.now())
+    }
+
     fn bearer(&self, token: &str) -> Result<Caller, Fault> {
         match self.issuer(token)? {
             ACCESS => self.access(token),

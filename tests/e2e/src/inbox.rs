@@ -6,8 +6,7 @@ use std::{
 };
 
 use diwan_proto::conversation::v1::{
-    AvailabilityState, Conversation, WatchInboxRequest, inbox_service_client::InboxServiceClient,
-    watch_inbox_response::Event,
+    AvailabilityState, WatchInboxRequest, inbox_service_client::InboxServiceClient, watch_inbox_response::Event,
 };
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tonic::{Status, Streaming};
@@ -78,21 +77,6 @@ impl Inbox {
     /// [`NotShown`] after `limit`.
     pub async fn wait_for_end(&mut self, limit: Duration) -> Result<(Instant, Status), NotShown> {
         self.until(limit, |seen| seen.ended.clone()).await.ok_or_else(|| self.not_shown("it has ended", limit))
-    }
-
-    /// The latest that the stream showed of each conversation, as far as `holds` is true of it.
-    pub fn conversations(&self, holds: impl Fn(&Conversation) -> bool) -> Vec<Conversation> {
-        let mut latest: Vec<Conversation> = Vec::new();
-        for (_, event) in &self.seen().events {
-            if let Event::Changed(changed) = event
-                && let Some(conversation) = &changed.conversation
-            {
-                latest.retain(|known| known.id != conversation.id);
-                latest.push(conversation.clone());
-            }
-        }
-        latest.retain(holds);
-        latest
     }
 
     async fn until<T>(&mut self, limit: Duration, found: impl Fn(&Seen) -> Option<T>) -> Option<T> {

@@ -86,10 +86,7 @@ async fn arrives(mail: &MailHost, customer: &Customer) -> Result<Received, Failu
     let references = ids(parsed.references());
     let problems = [
         (from != SHARED, "it is not from the shared address"),
-        (
-            !ids(parsed.in_reply_to()).contains(&customer.message_id),
-            "In-Reply-To does not name the customer's mail",
-        ),
+        (!ids(parsed.in_reply_to()).contains(&customer.message_id), "In-Reply-To does not name the customer's mail"),
         (!references.contains(&customer.message_id), "References do not name the customer's mail"),
         (!parsed.body_text(0).is_some_and(|text| text.contains(ANSWER)), "the text has changed on the way"),
         (parsed.message_id().is_none(), "it has no Message-ID"),

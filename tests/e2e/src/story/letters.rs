@@ -88,8 +88,10 @@ fn latin() -> Vec<u8> {
 
 fn genuine_folder() -> Result<PathBuf, Failure> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    // Without the filter cargo wants packages of other platforms, which nobody has fetched.
+    let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let metadata = Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--offline", "--manifest-path"])
+        .args(["metadata", "--format-version", "1", "--offline", "--filter-platform", &platform, "--manifest-path"])
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
         .output()?;
     let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout)?;

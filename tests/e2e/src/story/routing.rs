@@ -74,7 +74,7 @@ pub(super) async fn closing_makes_room(cast: &mut Cast, day: &mut Day, report: &
     report.row("closing to the next assignment, as the stream shows it", times.len(), times.iter().max().copied());
     report
         .step("a third is closed: nobody waits, she has room for one", async {
-            let id = one_of(&cast.amina, &day.answered.id)?;
+            let id = one_of(&cast.amina, &day.answered.id).await?;
             close(&cast.amina.person, &id).await?;
             loads(cast, LIMIT - 1, LIMIT, 0).await
         })
@@ -138,8 +138,8 @@ pub(super) async fn loads(cast: &Cast, amina: usize, bruno: usize, waiting: usiz
 }
 
 async fn close_and_see_the_next(agent: &mut Agent, keep: &str) -> Result<Duration, Failure> {
-    let id = one_of(agent, keep)?;
-    let before: Vec<String> = held(agent).into_iter().map(|conversation| conversation.id).collect();
+    let id = one_of(agent, keep).await?;
+    let before: Vec<String> = held(agent).await?.into_iter().map(|conversation| conversation.id).collect();
     let begun = Instant::now();
     close(&agent.person, &id).await?;
     let own = agent.person.user.id.clone();
@@ -156,16 +156,20 @@ async fn close_and_see_the_next(agent: &mut Agent, keep: &str) -> Result<Duratio
 }
 
 /// A conversation that the agent holds, other than `keep`.
-fn one_of(agent: &Agent, keep: &str) -> Result<String, Failure> {
-    let held = held(agent);
+async fn one_of(agent: &Agent, keep: &str) -> Result<String, Failure> {
+    let held = held(agent).await?;
     let other = held.into_iter().find(|conversation| conversation.id != keep);
     other.map(|conversation| conversation.id).ok_or_else(|| "the agent holds no other conversation".into())
 }
 
-fn held(agent: &Agent) -> Vec<Conversation> {
-    agent.inbox.conversations(|conversation| {
-        conversation.holder_id == agent.person.user.id && conversation.state() == ConversationState::Open
-    })
+async fn held(agent: &Agent) -> Result<Vec<Conversation>, Failure> {
+    let request = ListConversationsRequest {
+        state: ConversationState::Open.into(),
+        holder_id: agent.person.user.id.clone(),
+        ..ListConversationsRequest::default()
+    };
+    let mut client = ConversationServiceClient::new(agent.person.way());
+    Ok(client.list_conversations(request).await?.into_inner().conversations)
 }
 
 async fn close(person: &Person, id: &str) -> Result<(), Failure> {

@@ -13,7 +13,7 @@
 //!
 //! Why not a ready-made client: async-imap and imap-proto read a stream of responses with one parser, so a response
 //! that it cannot parse ends the stream, an announced literal is allocated whole, and the response codes of RFC 5530
-//! (wrong password or server in trouble?) are dropped. Here the framing ([`frame`]) finds the end of each response by
+//! (wrong password or server in trouble?) are dropped. Here the framing finds the end of each response by
 //! itself, and a response that cannot be understood costs one message, not the connection.
 //!
 //! The protocol is IMAP4rev1 (RFC 3501) with, where offered, SASL-IR (4959), XOAUTH2 and OAUTHBEARER (7628),

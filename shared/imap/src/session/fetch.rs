@@ -73,8 +73,9 @@ impl Fetched {
         }
     }
 
-    fn is_refused(&self) -> bool {
-        matches!(self, Self::Refused { .. })
+    /// Whether the server was able to hand out anything for it.
+    fn is_handed_out(&self) -> bool {
+        matches!(self, Self::Message(_) | Self::Unparsable { .. })
     }
 }
 
@@ -99,8 +100,8 @@ impl Session {
     /// marked as read.
     ///
     /// # Errors
-    /// `pending` is as it was. A refusal is an error when it meets every message asked for; a caller who asks for a
-    /// single one and is refused again and again has found out that it is this one.
+    /// `pending` is as it was. A refusal is an error unless the server hands out another message of the same batch; a
+    /// caller who asks for a single one and is refused again and again has found out that it is this one.
     pub async fn fetch(&mut self, pending: &mut Vec<u32>) -> Result<Vec<Fetched>, Error> {
         let found = self.bring(pending).await.map_err(Error::at(Step::Command("UID FETCH")))?;
         pending.retain(|uid| !found.contains_key(uid));
@@ -120,8 +121,8 @@ impl Session {
         let missing: BTreeSet<u32> = asked.into_iter().filter(|uid| !found.contains_key(uid)).collect();
         let refusal = self.settle(missing, &mut found).await?;
         match refusal {
-            // Not a word about any message: the server's trouble, not theirs.
-            Some(Refusal { kind, answer }) if found.values().all(Fetched::is_refused) => Err(kind(answer)),
+            // It handed out none at all: the server's trouble, not the messages'.
+            Some(Refusal { kind, answer }) if !found.values().any(Fetched::is_handed_out) => Err(kind(answer)),
             _ => Ok(found),
         }
     }
@@ -145,14 +146,14 @@ impl Session {
 
     /// The beginning of `head` that fits into one batch, and of it what is too large to be asked for.
     fn plan(&self, head: &[u32], sizes: &BTreeMap<u32, u64>) -> (BTreeSet<u32>, BTreeMap<u32, Fetched>) {
-        let (mut asked, mut too_large, mut bytes) = (BTreeSet::new(), BTreeMap::new(), 0);
+        let (mut asked, mut too_large, mut bytes) = (BTreeSet::new(), BTreeMap::new(), 0_u64);
         for uid in head {
             let size = sizes.get(uid).copied().unwrap_or(0);
             if size > self.limits.max_message as u64 {
                 too_large.insert(*uid, Fetched::TooLarge { uid: *uid, size });
                 continue;
             }
-            bytes += size;
+            bytes = size.saturating_add(bytes);
             if bytes > self.limits.batch_bytes as u64 && !asked.is_empty() {
                 break;
             }

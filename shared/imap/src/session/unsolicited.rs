@@ -32,7 +32,9 @@ pub enum Unsolicited {
 }
 
 impl Session {
-    /// Everything said unasked since the last call. Selecting a folder forgets what was said of the one before.
+    /// Everything said unasked since the last call. Call it (or [`Session::idle`], which hands it out as well) now and
+    /// then: [`crate::Limits::max_unsolicited`] ends a session that nobody listens to. Selecting a folder forgets what
+    /// was said of the one before.
     pub fn take_unsolicited(&mut self) -> Vec<Unsolicited> {
         std::mem::take(&mut self.unsolicited)
     }

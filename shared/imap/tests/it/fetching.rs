@@ -135,6 +135,32 @@ async fn one_message_that_the_server_refuses_does_not_hold_up_the_others() {
 }
 
 #[tokio::test]
+async fn a_server_that_refuses_every_message_is_in_trouble_even_where_others_are_gone() {
+    let server = Scripted::start(|words| is_bodies(words).then(|| Act::Say("{tag} NO cannot be rendered\r\n".into())));
+    let mut pending = vec![3, 4];
+    let error = server.await.inbox().await.fetch(&mut pending).await.unwrap_err();
+    assert_eq!((kind(&error), pending), ("No", vec![3, 4]));
+}
+
+#[tokio::test]
+async fn sizes_beyond_all_measure_do_no_harm() {
+    let server = Scripted::start(|words| {
+        let sizes = words.starts_with("UID FETCH") && words.contains("RFC822.SIZE");
+        let size = u64::MAX;
+        sizes.then(|| {
+            let lies = format!("* 1 FETCH (UID 3 RFC822.SIZE {size})\r\n* 2 FETCH (UID 5 RFC822.SIZE {size})\r\n");
+            Act::Say(lies + "{tag} OK\r\n")
+        })
+    });
+    let mut options = options();
+    options.limits.max_message = usize::MAX;
+    let mut pending = vec![3, 5];
+    let mut session = server.await.inbox_with(options).await;
+    assert_eq!(session.fetch(&mut pending).await.unwrap(), [message(3)]);
+    assert_eq!(session.fetch(&mut pending).await.unwrap(), [message(5)]);
+}
+
+#[tokio::test]
 async fn a_server_in_trouble_is_not_asked_for_each_message_by_itself() {
     let server = Scripted::start(|words| is_bodies(words).then(|| Act::Say("{tag} NO [UNAVAILABLE] later\r\n".into())));
     let server = server.await;

@@ -30,6 +30,8 @@ pub const LEASE: Duration = Duration::from_mins(1);
 const GRACE: Duration = Duration::from_hours(1);
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 const LONGEST_DELAY: Duration = Duration::from_mins(5);
+/// A mail server that refuses is not asked as often as a service of ours.
+const LONGEST_MAIL_DELAY: Duration = Duration::from_hours(1);
 /// How often a seat is adjusted to a state that changes meanwhile.
 const ROUNDS: usize = 3;
 
@@ -78,7 +80,11 @@ impl Effects {
 
     async fn postpone(&self, job: &Job, error: &Error) -> Result<(), Error> {
         let failures = u32::try_from(job.attempts).unwrap_or_default().saturating_sub(1);
-        let next = after(self.clock.now(), delay_after(failures, FIRST_DELAY, LONGEST_DELAY));
+        let longest = match job.effect {
+            Effect::SendInvitation { .. } => LONGEST_MAIL_DELAY,
+            _ => LONGEST_DELAY,
+        };
+        let next = after(self.clock.now(), delay_after(failures, FIRST_DELAY, longest));
         let error = chain(error);
         tracing::warn!(account = %job.account_id, effect = ?job.effect, error, "an effect failed and is tried again");
         jobs::postpone(&mut *self.database.pool().acquire().await?, job, next, &error).await?;

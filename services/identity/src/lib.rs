@@ -27,7 +27,7 @@ use diwan_proto::identity::v1::{
     account_service_server::AccountServiceServer, revocation_service_server::RevocationServiceServer,
     session_service_server::SessionServiceServer, user_service_server::UserServiceServer,
 };
-use diwan_store::{Database, Wake, pool};
+use diwan_store::{Database, Wake, answers, pool};
 use diwan_transport::{BoxError, Front, Methods};
 use sqlx::migrate::Migrator;
 
@@ -69,6 +69,7 @@ impl Component for Service {
             courier: Arc::new(Courier::new(&config, clock.clone())?),
         };
         worker::jobs::start(&context.drain, effects.clone());
+        answers::purge_regularly(&context.drain, &pool, &clock);
         worker::janitor::start(&context.drain, database.clone(), clock.clone());
         let revocations = worker::revocations::start(&context.drain, database.clone(), clock.clone());
         let api = Api {

@@ -72,10 +72,8 @@ pub fn grants(fields: &mut Fields, values: &[i32]) -> Vec<Grant> {
 
 /// At least one team, each once.
 pub fn teams(fields: &mut Fields, values: &[String]) -> Vec<Uuid> {
-    if values.is_empty() {
-        fields.refuse("team_ids", "FIELD_REQUIRED", &[]);
-    } else if values.len() > MOST_TEAMS {
-        fields.refuse("team_ids", "FIELD_RANGE", &[("min", "1".to_owned()), ("max", MOST_TEAMS.to_string())]);
+    if !(1..=MOST_TEAMS).contains(&values.len()) {
+        fields.refuse("team_ids", "FIELD_ENTRIES", &[("min", "1".to_owned()), ("max", MOST_TEAMS.to_string())]);
     }
     let ids = values.iter().take(MOST_TEAMS).enumerate();
     let mut ids: Vec<Uuid> = ids.map(|(index, id)| fields.uuid(&format!("team_ids[{index}]"), id)).collect();

@@ -43,10 +43,11 @@ pub async fn expires_at(tx: &mut PgConnection, account: Uuid, user: Uuid) -> Res
     Ok(row.map(|row| row.expires_at.to_jiff()))
 }
 
-/// Makes one more token good for the invitation that it names.
+/// Makes one more token good for the invitation that it names; the eight newest are. A try to send that failed may have
+/// arrived all the same, so its token stays good for a while.
 pub async fn add_token(tx: &mut PgConnection, token: &Token) -> Result<(), Error> {
     sqlx::query!(
-        "update invitations set token_hashes = token_hashes || $3::bytea where account_id = $1 and user_id = $2",
+        "update invitations set token_hashes = $3::bytea || token_hashes[1:7] where account_id = $1 and user_id = $2",
         token.account,
         token.subject,
         token.hash(),

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use diwan_runtime::{Clock, Drain, worker::supervise};
-use diwan_store::{Database, answers};
+use diwan_store::Database;
 use jiff::Timestamp;
 
 use crate::{
@@ -12,8 +12,6 @@ use crate::{
 };
 
 const EVERY: Duration = Duration::from_hours(1);
-/// A client gives up on a request long before.
-const ANSWERS_KEPT: Duration = Duration::from_hours(7 * 24);
 /// Streams begin with the last ten minutes.
 const REVOCATIONS_KEPT: Duration = Duration::from_hours(1);
 
@@ -25,7 +23,6 @@ pub fn start(drain: &Drain, database: Database, clock: Arc<dyn Clock>) {
 async fn tidy(database: Database, clock: Arc<dyn Clock>) -> Result<(), Error> {
     loop {
         let now = clock.now();
-        answers::purge(database.pool(), now, ANSWERS_KEPT).await?;
         let mut connection = database.pool().acquire().await?;
         while revocations::purge(&mut connection, before(now, REVOCATIONS_KEPT)).await? > 0 {}
         while sessions::purge(&mut connection, now).await? > 0 {}

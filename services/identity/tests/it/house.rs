@@ -87,13 +87,22 @@ pub fn invite_request(email: &str, team: &str) -> InviteUserRequest {
 
 impl House {
     pub async fn new() -> Self {
-        Self::at(SystemClock::shared()).await
+        Self::with(Env::default()).await
+    }
+
+    /// With settings beside the usual ones.
+    pub async fn with(env: Env) -> Self {
+        Self::start(SystemClock::shared(), env).await
     }
 
     pub async fn at(clock: Arc<dyn Clock>) -> Self {
+        Self::start(clock, Env::default()).await
+    }
+
+    async fn start(clock: Arc<dyn Clock>, env: Env) -> Self {
         let (world, database) = (World::new(clock), TestDatabase::new(&MIGRATIONS).await);
         let (others, mail) = (Others::start(&world).await, TempDir::new().unwrap());
-        let env = Env::default()
+        let env = env
             .with("DIWAN_IDENTITY_DATABASE_URL", &database.url)
             .with("DIWAN_PUBLIC_URL", "https://diwan.example/")
             .with("DIWAN_IDENTITY_MAIL_FROM", "Diwan <no-reply@diwan.example>")

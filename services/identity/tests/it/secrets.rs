@@ -61,13 +61,12 @@ async fn no_password_and_no_token_is_found_in_the_database_or_the_log() {
     let invitation = house.invitation_token("omar@example.com").await;
     let refresh = owner.tokens.refresh_token.clone();
     house.sessions().refresh_session(RefreshSessionRequest { refresh_token: refresh.clone() }).await.unwrap();
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let secrets = [
         PASSWORD.to_owned(),
-        hex(PASSWORD.as_bytes()),
-        hex(&sha2::Sha256::digest(PASSWORD)),
-        hex(invitation.as_bytes()),
-        hex(refresh.as_bytes()),
+        hex::encode(PASSWORD),
+        hex::encode(sha2::Sha256::digest(PASSWORD)),
+        hex::encode(&invitation),
+        hex::encode(&refresh),
         invitation,
         refresh,
         owner.tokens.access_token,

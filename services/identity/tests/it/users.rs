@@ -44,3 +44,10 @@ async fn an_empty_id_is_the_caller_and_a_broken_one_is_named() {
     let invite = house.users().invite_user(agent.says(crate::house::invite_request("x@example.com", "t"))).await;
     assert_eq!(refusal(invite), refused(Code::PermissionDenied, "PERMISSION_DENIED"));
 }
+
+#[tokio::test]
+async fn every_table_has_its_place_on_several_servers() {
+    let house = House::new().await;
+    let missing = diwan_testkit::undistributed(&house.database.pool, include_str!("../../distribute.sql")).await;
+    assert!(missing.is_empty(), "{missing:?}");
+}

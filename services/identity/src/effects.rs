@@ -55,10 +55,15 @@ impl Effects {
         jobs::insert(tx, job, after(now, LEASE), now).await
     }
 
-    /// Queues a job for the workers, who wake at the commit.
+    /// Queues a job for the workers; [`Effects::wake`] them after the commit.
     pub async fn leave(&self, tx: &mut PgConnection, job: &Job) -> Result<(), Error> {
         let now = self.clock.now();
         jobs::insert(tx, job, now, now).await
+    }
+
+    /// Wakes a worker here, or in another replica.
+    pub fn wake(&self) {
+        self.database.wake().ring(crate::worker::JOBS);
     }
 
     /// Runs a job and takes it out of the queue; a failure puts it off. Running one that is no longer there does no harm.
@@ -88,7 +93,7 @@ impl Effects {
         let error = chain(error);
         tracing::warn!(account = %job.account_id, effect = ?job.effect, error, "an effect failed and is tried again");
         jobs::postpone(&mut *self.database.pool().acquire().await?, job, next, &error).await?;
-        self.database.wake().ring(crate::worker::JOBS);
+        self.wake();
         Ok(())
     }
 

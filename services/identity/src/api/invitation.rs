@@ -49,7 +49,9 @@ impl Api {
         self.effects.peers.require_teams(user.account_id, &teams).await?;
         let lease = seat_lease(expiry(user.created_at));
         let add = self.add_invited(&once, &user, &teams);
-        Ok(self.seated(user.account_id, user.id, Some(lease), add).await?)
+        let answer = self.seated(user.account_id, user.id, Some(lease), add).await?;
+        self.effects.wake();
+        Ok(answer)
     }
 
     async fn add_invited(&self, once: &Once, user: &User, teams: &[Uuid]) -> Result<InviteUserResponse, Error> {

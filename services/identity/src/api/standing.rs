@@ -71,7 +71,9 @@ impl Api {
             self.give_access(tx, &user, now).await?;
             Ok(ReactivateUserResponse { user: Some(encode::user(&user)) })
         });
-        Ok(self.seated(account, id, lease, restore).await?)
+        let answer = self.seated(account, id, lease, restore).await?;
+        self.effects.wake();
+        Ok(answer)
     }
 
     /// A user of the account.

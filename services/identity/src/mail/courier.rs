@@ -72,7 +72,10 @@ impl Courier {
             MailRoute::Smtp(url) => {
                 Route::Smtp(AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(MailError::Smtp)?.build())
             }
-            MailRoute::Folder(folder) => Route::Folder(folder.clone()),
+            MailRoute::Folder(folder) => {
+                tracing::info!(folder = %folder.display(), "no SMTP server is set: e-mails go to a folder");
+                Route::Folder(folder.clone())
+            }
         };
         Ok(Self { from: config.mail_from.clone(), public_url: config.public_url.clone(), route, clock })
     }

@@ -52,6 +52,10 @@ impl TryFrom<Row> for User {
 }
 
 /// Adds a user, with a password hash or without.
+///
+/// # Errors
+/// The request id was used before, when there is a user of this id: an invited user's follows from it, and the answer to the
+/// first use may have been forgotten since.
 pub async fn insert(tx: &mut PgConnection, user: &User, password_hash: Option<&str>) -> Result<(), Error> {
     let grants: Vec<String> = user.grants.iter().map(|grant| grant.as_str_name().to_owned()).collect();
     sqlx::query!(
@@ -73,7 +77,11 @@ pub async fn insert(tx: &mut PgConnection, user: &User, password_hash: Option<&s
     )
     .execute(tx)
     .instrument(span("insert user"))
-    .await?;
+    .await
+    .map_err(|error| match diwan_store::Error::from(error) {
+        error if error.is_unique_violation("users_pkey") => diwan_store::Error::RequestIdReused,
+        error => error,
+    })?;
     Ok(())
 }
 

@@ -7,7 +7,6 @@ use diwan_runtime::{
     clock::{after, between},
     worker::supervise,
 };
-use diwan_store::wake;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -27,15 +26,13 @@ pub fn start(drain: &Drain, effects: Effects) {
 }
 
 async fn work(effects: Effects) -> Result<(), Error> {
-    let mut committed = effects.database.wake().subscribe(wake::COMMITTED);
-    let mut moved = effects.database.wake().subscribe(super::JOBS);
+    let mut woken = effects.database.wake().subscribe(super::JOBS);
     let mut running = JoinSet::new();
     loop {
         while running.try_join_next().is_some() {}
         let rest = start_due(&effects, &mut running).await?;
         tokio::select! {
-            _ = committed.within(rest) => {}
-            _ = moved.within(rest) => {}
+            _ = woken.within(rest) => {}
             Some(_) = running.join_next() => {}
         }
     }

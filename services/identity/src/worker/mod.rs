@@ -4,5 +4,5 @@ pub mod janitor;
 pub mod jobs;
 pub mod revocations;
 
-/// Rung when a job's time was moved outside a transaction of [`diwan_store::Database`].
+/// Rung when a worker has a job to do, or its time was moved.
 pub const JOBS: &str = "jobs";

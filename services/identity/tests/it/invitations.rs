@@ -67,6 +67,22 @@ async fn a_repeated_invitation_is_one_user_one_seat_and_one_mail() {
 }
 
 #[tokio::test]
+async fn a_request_id_whose_answer_is_forgotten_harms_nobody() {
+    let house = House::new().await;
+    let owner = house.owner("mona@example.com").await;
+    let team = house.others.add_team(&owner.user.account_id);
+    let request = invite_request("omar@example.com", &team);
+    let user = house.users().invite_user(owner.says(request.clone())).await.unwrap().into_inner().user.unwrap();
+    house.accept(&house.invitation_token("omar@example.com").await).await.unwrap();
+    sqlx::query("delete from answers").execute(&house.database.pool).await.unwrap();
+    let other = InviteUserRequest { email: "other@example.com".into(), ..request };
+    let again = house.users().invite_user(owner.says(other)).await;
+    assert_eq!(refusal(again), refused(Code::InvalidArgument, "REQUEST_ID_REUSED"));
+    assert_eq!(house.others.told().seats.get(&user.id), Some(&false), "the seat that the first one keeps");
+    assert_eq!(house.count("email_addresses").await, 2);
+}
+
+#[tokio::test]
 async fn of_thirty_two_acceptances_of_one_invitation_one_succeeds() {
     let house = House::new().await;
     let owner = house.owner("mona@example.com").await;

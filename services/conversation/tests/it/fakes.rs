@@ -11,12 +11,16 @@ use diwan_proto::{
         Cursor, Event, WatchEventsRequest, WatchEventsResponse,
         feed_service_server::{FeedService, FeedServiceServer},
     },
+    identity::v1::{
+        WatchRevocationsRequest, WatchRevocationsResponse,
+        revocation_service_server::{RevocationService, RevocationServiceServer},
+    },
     mailbox::v1::{
         SendMailRequest, SendMailResponse,
         send_service_server::{SendService, SendServiceServer},
     },
 };
-use diwan_testkit::World;
+use diwan_runtime::{Clock as _, SystemClock};
 use diwan_transport::Methods;
 use futures::{Stream, stream};
 use prost::{Message, Name};
@@ -31,13 +35,17 @@ pub struct FakeFeed {
     grown: watch::Sender<()>,
 }
 
+impl Default for FakeFeed {
+    fn default() -> Self {
+        Self { events: Arc::default(), grown: watch::Sender::new(()) }
+    }
+}
+
 impl FakeFeed {
-    pub async fn in_place_of(world: &World, service: &'static str) -> Self {
-        let feed = Self { events: Arc::default(), grown: watch::Sender::new(()) };
-        let methods = Methods::new(service).with(FeedServiceServer::new(feed.clone())).await;
-        let front = methods.into_front(world.admission.clone(), &world.drain).unwrap();
-        world.network.slot(service).unwrap().fill(front);
-        feed
+    /// As the service `name`, which knows of no revocation where it is identity.
+    pub async fn methods(&self, name: &'static str) -> Methods {
+        let methods = Methods::new(name).with(FeedServiceServer::new(self.clone())).await;
+        if name == "identity" { methods.with(RevocationServiceServer::new(NoRevocations)).await } else { methods }
     }
 
     pub fn write<M: Message + Name>(&self, account: Uuid, entity: Uuid, version: i64, payload: &M) {
@@ -87,12 +95,8 @@ pub struct FakeMailbox {
 }
 
 impl FakeMailbox {
-    pub async fn in_place(world: &World) -> Self {
-        let mailbox = Self::default();
-        let methods = Methods::new("mailbox").with(SendServiceServer::new(mailbox.clone())).await;
-        let front = methods.into_front(world.admission.clone(), &world.drain).unwrap();
-        world.network.slot("mailbox").unwrap().fill(front);
-        mailbox
+    pub async fn methods(&self) -> Methods {
+        Methods::new("mailbox").with(SendServiceServer::new(self.clone())).await
     }
 
     pub fn sent(&self) -> Vec<SendMailRequest> {
@@ -113,5 +117,25 @@ impl SendService for FakeMailbox {
         }
         self.sent.lock().unwrap().push(request.into_inner());
         Ok(Response::new(SendMailResponse {}))
+    }
+}
+
+/// Says ten times a second that nobody was revoked.
+struct NoRevocations;
+
+#[tonic::async_trait]
+impl RevocationService for NoRevocations {
+    type WatchRevocationsStream = Pin<Box<dyn Stream<Item = Result<WatchRevocationsResponse, Status>> + Send>>;
+
+    async fn watch_revocations(
+        &self,
+        _: Request<WatchRevocationsRequest>,
+    ) -> Result<Response<Self::WatchRevocationsStream>, Status> {
+        Ok(Response::new(Box::pin(stream::unfold(Duration::ZERO, |pause| async move {
+            tokio::time::sleep(pause).await;
+            let complete_until = Some(diwan_feed::time::to_proto(SystemClock.now()));
+            let beat = WatchRevocationsResponse { revocations: Vec::new(), complete_until };
+            Some((Ok(beat), Duration::from_millis(100)))
+        }))))
     }
 }

@@ -4,4 +4,5 @@
 
 mod fakes;
 mod path;
+mod replicas;
 mod support;

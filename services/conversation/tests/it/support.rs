@@ -44,9 +44,16 @@ impl Office {
     /// One team, the fallback, with this limit (0: none).
     pub async fn open(limit: i32) -> Self {
         let world = World::new(SystemClock::shared());
-        let teams = FakeFeed::in_place_of(&world, "team").await;
-        let users = FakeFeed::in_place_of(&world, "identity").await;
-        let mailbox = FakeMailbox::in_place(&world).await;
+        let (teams, users, mailbox) = (FakeFeed::default(), FakeFeed::default(), FakeMailbox::default());
+        let methods = [
+            ("team", teams.methods("team").await),
+            ("identity", users.methods("identity").await),
+            ("mailbox", mailbox.methods().await),
+        ];
+        for (name, methods) in methods {
+            let front = methods.into_front(world.admission.clone(), &world.drain).unwrap();
+            world.network.slot(name).unwrap().fill(front);
+        }
         let database = TestDatabase::new(&diwan_conversation::MIGRATOR).await;
         let env = Env::default()
             .with("DIWAN_CONVERSATION_DATABASE_URL", &database.url)
@@ -255,11 +262,11 @@ impl Office {
     }
 }
 
-const WRONG_COUNTS: &str = "select count(*) from slots s where open_count <> (select count(*) from conversations c
+pub const WRONG_COUNTS: &str = "select count(*) from slots s where open_count <> (select count(*) from conversations c
     where c.account_id = s.account_id and c.team_id = s.team_id and c.holder_id = s.user_id and c.state = 'OPEN')";
 
 /// Each transition begins where the one before it ended, and the last one leads to what is stored.
-const WRONG_HISTORIES: &str = "select count(*) from (
+pub const WRONG_HISTORIES: &str = "select count(*) from (
     select t.*, lag(to_state) over history as state, lag(to_holder_id) over history as holder,
            lead(version) over history as later
     from transitions t window history as (partition by account_id, conversation_id order by version)) t

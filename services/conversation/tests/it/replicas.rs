@@ -1,0 +1,391 @@
+//! Two processes of the service on one database, used by many at once.
+
+use std::{
+    net::{SocketAddr, TcpListener as StdListener},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use diwan_proto::{
+    access::v1::Role,
+    conversation::v1::{
+        CloseConversationRequest, ConversationState, IngestMessageRequest, ListAvailabilityRequest,
+        ListConversationsRequest, TakeConversationRequest, WatchInboxRequest,
+        conversation_service_client::ConversationServiceClient, inbox_service_client::InboxServiceClient,
+        ingest_service_client::IngestServiceClient, watch_inbox_response::Event as Shown,
+    },
+    identity::v1::{User, UserChanged, UserState},
+    team::v1::{Membership, MembershipChanged, Team, TeamChanged, VisibilityLevel},
+};
+use diwan_runtime::{Env, SystemClock, ids};
+use diwan_testkit::{Person, TestDatabase, World, eventually};
+use diwan_transport::{Methods, Network, Transport, bind, serve};
+use sqlx::AssertSqlSafe;
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::JoinSet,
+    time::timeout,
+};
+use tonic::{Code, Status};
+use uuid::Uuid;
+
+use crate::{
+    fakes::{FakeFeed, FakeMailbox},
+    support::{WRONG_COUNTS, WRONG_HISTORIES},
+};
+
+const TEAMS: usize = 8;
+const AGENTS: usize = 32;
+const ASSIGNMENT_LIMIT: i32 = 3;
+/// After every so many closed ones an agent takes one by hand, whatever his limit says.
+const BY_HAND: usize = 5;
+/// Mails come in on so many lines.
+const LANES: usize = 8;
+/// An agent who has heard of nothing new for so long looks what he holds.
+const IDLE: Duration = Duration::from_millis(250);
+
+/// Notes whoever gets one automatically and is above the limit by it: by a recount under the lock of his slot, not by the counter
+/// that the service keeps.
+const WATCHDOG: &str = "
+    create table above_limit (conversation_id uuid, held bigint);
+    create function watch_limit() returns trigger language plpgsql as $$
+    declare held bigint;
+    begin
+        select count(*) into held from conversations c
+        where c.account_id = new.account_id and c.team_id = new.team_id and c.holder_id = new.to_holder_id and c.state = 'OPEN';
+        if held > (select assignment_limit from teams t where t.account_id = new.account_id and t.id = new.team_id) then
+            insert into above_limit values (new.conversation_id, held);
+        end if;
+        return null;
+    end $$;
+    create trigger watch_limit after insert on transitions for each row
+        when (new.cause = 'AUTOMATIC') execute function watch_limit();";
+
+struct Replica {
+    process: Child,
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+struct Company {
+    world: World,
+    database: TestDatabase,
+    teams: Vec<Uuid>,
+    owner: Person,
+    agents: Vec<(Person, Uuid)>,
+    environment: Vec<(String, String)>,
+    addresses: Vec<SocketAddr>,
+    ways: Vec<Network>,
+}
+
+impl Company {
+    async fn open() -> Self {
+        let world = World::new(SystemClock::shared());
+        let database = TestDatabase::new(&diwan_conversation::MIGRATOR).await;
+        sqlx::raw_sql(WATCHDOG).execute(&database.pool).await.unwrap();
+        let (team_feed, user_feed) = (FakeFeed::default(), FakeFeed::default());
+        let neighbours = [
+            ("TEAM", team_feed.methods("team").await),
+            ("IDENTITY", user_feed.methods("identity").await),
+            ("MAILBOX", FakeMailbox::default().methods().await),
+        ];
+        let nowhere = "http://127.0.0.1:1".to_owned();
+        let mut environment = vec![
+            ("DIWAN_CONVERSATION_DATABASE_URL".into(), database.url.clone()),
+            ("DIWAN_KEYS".into(), world.context("conversation", Env::default()).keys.display().to_string()),
+            ("DIWAN_BILLING_ADDRESS".into(), nowhere.clone()),
+            ("DIWAN_CONVERSATION_ADDRESS".into(), nowhere),
+            ("DIWAN_LOG".into(), std::env::var("DIWAN_LOG").unwrap_or("warn".into())),
+        ];
+        for (name, methods) in neighbours {
+            environment.push((format!("DIWAN_{name}_ADDRESS"), listen(&world, methods).await));
+        }
+        let addresses: Vec<SocketAddr> = (0..2).map(|_| free_address()).collect();
+        let ways = addresses.iter().map(|address| way(&environment, *address)).collect();
+        let owner = Person::owner();
+        let teams: Vec<Uuid> = (0..TEAMS).map(|_| ids::new_id()).collect();
+        let agents: Vec<_> = (0..AGENTS).map(|number| (owner.colleague(Role::User), teams[number % TEAMS])).collect();
+        let company = Self { world, database, teams, owner, agents, environment, addresses, ways };
+        company.tell(&team_feed, &user_feed);
+        company
+    }
+
+    fn tell(&self, team_feed: &FakeFeed, user_feed: &FakeFeed) {
+        let account = self.owner.account;
+        for team in &self.teams {
+            let team_message = Team {
+                id: team.to_string(),
+                assignment_limit: ASSIGNMENT_LIMIT,
+                visibility_level: VisibilityLevel::Default.into(),
+                ..Default::default()
+            };
+            team_feed.write(account, *team, 1, &TeamChanged { team: Some(team_message) });
+        }
+        for (agent, team) in &self.agents {
+            let user = User { role: agent.role.into(), state: UserState::Active.into(), ..Default::default() };
+            user_feed.write(account, agent.user, 1, &UserChanged { user: Some(user) });
+            let membership =
+                Membership { team_id: team.to_string(), user_id: agent.user.to_string(), ..Default::default() };
+            let joined = MembershipChanged { membership: Some(membership), member: true };
+            team_feed.write(account, ids::new_id(), 1, &joined);
+        }
+    }
+
+    async fn start(&self, number: usize) -> Replica {
+        let address = self.addresses[number];
+        let process = Command::new(env!("CARGO_BIN_EXE_diwan-conversation"))
+            .arg("serve")
+            .env_clear()
+            .envs(self.environment.iter().cloned())
+            .env("DIWAN_LISTEN", address.to_string())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let replica = Replica { process };
+        eventually("the replica answers", Duration::from_secs(30), async || {
+            let mut client = InboxServiceClient::new(self.to(number));
+            client.list_availability(self.world.request(&self.owner, ListAvailabilityRequest {})).await.is_ok()
+        })
+        .await;
+        replica
+    }
+
+    fn to(&self, replica: usize) -> Transport {
+        self.ways[replica].to("conversation")
+    }
+
+    fn conversations(&self, replica: usize) -> ConversationServiceClient<Transport> {
+        ConversationServiceClient::new(self.to(replica))
+    }
+
+    async fn count(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query).fetch_one(&self.database.pool).await.unwrap()
+    }
+
+    /// Keeps an agent's inbox open, on whichever replica there is, and hands on what he is given.
+    async fn stay(self: Arc<Self>, agent: usize, given: UnboundedSender<String>) {
+        let person = &self.agents[agent].0;
+        let me = person.user.to_string();
+        for turn in agent.. {
+            let mut client = InboxServiceClient::new(self.to(turn % 2));
+            let request = self.world.request(person, WatchInboxRequest::default());
+            if let Ok(stream) = client.watch_inbox(request).await {
+                let mut stream = stream.into_inner();
+                while let Ok(Some(response)) = stream.message().await {
+                    let Some(Shown::Changed(changed)) = response.event else { continue };
+                    let conversation = changed.conversation.unwrap();
+                    if conversation.state() == ConversationState::Open && conversation.holder_id == me {
+                        let _ = given.send(conversation.id);
+                    }
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Puts so many conversations into the queues at once.
+    async fn stock(&self, count: usize) {
+        sqlx::raw_sql(AssertSqlSafe(format!(
+            "insert into contacts values ('{account}', '{account}', '', 'maha@example.com', 'maha@example.com', now());
+             insert into conversations (account_id, id, team_id, contact_id, state, subject, mailbox_address, version, created_at,
+                                        queued_at, last_message_at)
+             select '{account}', gen_random_uuid(), ('{{{teams}}}'::uuid[])[number % {TEAMS} + 1], '{account}', 'QUEUED', '', '', 1,
+                    now(), now(), now()
+             from generate_series(1, {count}) number;
+             insert into transitions (account_id, conversation_id, version, at, cause, to_state, team_id, over_limit)
+             select account_id, id, 1, now(), 'ARRIVAL', 'QUEUED', team_id, false from conversations",
+            account = self.owner.account,
+            teams = self.teams.iter().map(Uuid::to_string).collect::<Vec<_>>().join(","),
+        )))
+        .execute(&self.database.pool)
+        .await
+        .unwrap();
+    }
+
+    /// Brings in so many conversations, every second one by the other replica.
+    async fn bring(self: Arc<Self>, lane: usize, count: usize) {
+        let signer = self.world.signer("mailbox");
+        for number in 0..count {
+            let id = ids::new_id();
+            let mail = IngestMessageRequest {
+                account_id: self.owner.account.to_string(),
+                message_id: id.to_string(),
+                mailbox_id: self.teams[0].to_string(),
+                mailbox_address: "support@shop.example".into(),
+                team_id: self.teams[(lane + number) % TEAMS].to_string(),
+                from_email: format!("{id}@customer.example"),
+                rfc_message_id: format!("{id}@mail.example"),
+                ..Default::default()
+            };
+            for turn in number.. {
+                let mut client = IngestServiceClient::new(self.to(turn % 2).signed(&signer));
+                if outcome(client.ingest_message(mail.clone()).await).await.is_some() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Closes what an agent is given and now and then takes one by hand, until `left` conversations have been closed by all.
+    async fn work(self: Arc<Self>, agent: usize, mut given: UnboundedReceiver<String>, left: Arc<AtomicUsize>) {
+        let (person, team) = &self.agents[agent];
+        let me = person.user.to_string();
+        for turn in agent.. {
+            if left.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            let mine = match timeout(IDLE, given.recv()).await {
+                Ok(id) => id.into_iter().collect(),
+                Err(_) => self.list(turn % 2, person, ConversationState::Open, me.clone(), Uuid::nil()).await,
+            };
+            for id in &mine {
+                if self.close(turn % 2, person, id).await {
+                    left.fetch_sub(1, Ordering::SeqCst);
+                }
+            }
+            if turn % BY_HAND == 0 {
+                let queue = self.list(turn % 2, person, ConversationState::Queued, String::new(), *team).await;
+                if let Some(id) = queue.get(turn % queue.len().max(1)) {
+                    self.take(turn % 2, person, id).await;
+                }
+            }
+        }
+    }
+
+    async fn list(
+        &self,
+        replica: usize,
+        person: &Person,
+        state: ConversationState,
+        holder_id: String,
+        team: Uuid,
+    ) -> Vec<String> {
+        let team_id = if team.is_nil() { String::new() } else { team.to_string() };
+        let request = ListConversationsRequest { state: state.into(), holder_id, team_id, page: None };
+        let answer = self.conversations(replica).list_conversations(self.world.request(person, request)).await;
+        let listed = outcome(answer).await.flatten().unwrap_or_default();
+        listed.conversations.into_iter().map(|conversation| conversation.id).collect()
+    }
+
+    /// Whether this call closed it. A call whose answer got lost is repeated under its id, by the other replica.
+    async fn close(&self, replica: usize, person: &Person, id: &str) -> bool {
+        let request =
+            CloseConversationRequest { request_id: ids::new_id().to_string(), conversation_id: id.to_owned() };
+        for turn in replica.. {
+            let request = self.world.request(person, request.clone());
+            if let Some(answer) = outcome(self.conversations(turn % 2).close_conversation(request).await).await {
+                return answer.is_some();
+            }
+        }
+        unreachable!()
+    }
+
+    async fn take(&self, replica: usize, person: &Person, id: &str) {
+        let request = TakeConversationRequest { request_id: ids::new_id().to_string(), conversation_id: id.to_owned() };
+        for turn in replica.. {
+            let request = self.world.request(person, request.clone());
+            if outcome(self.conversations(turn % 2).take_conversation(request).await).await.is_some() {
+                return;
+            }
+        }
+    }
+
+    /// Has all agents work until so many conversations are closed. Returns how long it took.
+    async fn run(self: &Arc<Self>, conversations: usize) -> Duration {
+        let (mut streams, mut work) = (JoinSet::new(), JoinSet::new());
+        let (start, left) = (Instant::now(), Arc::new(AtomicUsize::new(conversations)));
+        for agent in 0..AGENTS {
+            let (given, received) = unbounded_channel();
+            streams.spawn(self.clone().stay(agent, given));
+            work.spawn(self.clone().work(agent, received, left.clone()));
+        }
+        work.join_all().await;
+        start.elapsed()
+    }
+
+    async fn audit(&self, conversations: i64) {
+        assert_eq!(self.count("select count(*) from conversations where state = 'CLOSED'").await, conversations);
+        assert_eq!(self.count("select count(*) from above_limit").await, 0, "above the limit automatically");
+        assert_eq!(self.count(WRONG_COUNTS).await, 0, "slots differ from a recount");
+        assert_eq!(self.count(WRONG_HISTORIES).await, 0, "two holders, or a lost change");
+        assert!(self.count("select count(*) from transitions where cause = 'AUTOMATIC'").await > 0);
+        assert!(self.count("select count(*) from transitions where cause = 'TAKEN'").await > 0);
+    }
+}
+
+/// `Some(None)`: refused for good. `None`: the replica is away or overloaded; the caller tries the other one.
+async fn outcome<T>(answer: Result<tonic::Response<T>, Status>) -> Option<Option<T>> {
+    match answer {
+        Ok(answer) => Some(Some(answer.into_inner())),
+        Err(status) if matches!(status.code(), Code::FailedPrecondition | Code::NotFound) => Some(None),
+        Err(status) => {
+            assert!(
+                matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal),
+                "{status:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            None
+        }
+    }
+}
+
+async fn listen(world: &World, methods: Methods) -> String {
+    let front = methods.into_front(world.admission.clone(), &world.drain).unwrap();
+    let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(listener, front, world.drain.clone(), Duration::ZERO));
+    format!("http://{address}")
+}
+
+fn free_address() -> SocketAddr {
+    StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn way(environment: &[(String, String)], address: SocketAddr) -> Network {
+    let env = environment.iter().fold(Env::default(), |env, (name, value)| env.with(name, value));
+    Network::remote(&env.with("DIWAN_CONVERSATION_ADDRESS", format!("http://{address}"))).unwrap()
+}
+
+fn size(default: usize) -> usize {
+    std::env::var("DIWAN_TEST_CONVERSATIONS").ok().and_then(|size| size.parse().ok()).unwrap_or(default)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_and_32_agents_never_exceed_the_limit_nor_hold_one_twice() {
+    let conversations = size(10_000);
+    let company = Arc::new(Company::open().await);
+    let _replicas = [company.start(0).await, company.start(1).await];
+    company.stock(conversations).await;
+    let took = company.run(conversations).await;
+    println!("{conversations} conversations assigned and closed in {took:?}");
+    company.audit(conversations as i64).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_is_killed_again_and_again_loses_nothing_and_leaves_the_counters_right() {
+    let conversations = size(800);
+    let company = Arc::new(Company::open().await);
+    let _stays = company.start(0).await;
+    let mut killed = company.start(1).await;
+    let kills = async {
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            killed.process.kill().unwrap();
+            killed.process.wait().unwrap();
+            killed = company.start(1).await;
+        }
+    };
+    let lanes = (0..LANES).map(|lane| company.clone().bring(lane, conversations / LANES));
+    tokio::join!(company.run(conversations), futures::future::join_all(lanes), kills);
+    company.audit(conversations as i64).await;
+    assert_eq!(company.count("select count(*) from messages").await, conversations as i64);
+}

@@ -2,7 +2,7 @@
 //!
 //! lettre speaks the protocol; its own timeout covers connecting only, so every step here has one of its own.
 
-use std::{io, time::Duration};
+use std::{error::Error as StdError, io, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use lettre::{
@@ -83,8 +83,8 @@ pub(crate) enum Kind {
     #[error("no answer in time")]
     Timeout,
     /// The connection broke, or TLS failed, or it was no SMTP.
-    #[error("the connection failed")]
-    Broken(#[source] SmtpError),
+    #[error("the connection failed: {0}")]
+    Broken(String),
 }
 
 /// A failed step.
@@ -146,24 +146,31 @@ async fn open(server: &Server, reach: Reach, hello: &ClientId) -> Result<AsyncSm
         let connecting = AsyncSmtpConnection::connect_tokio1(address, Some(CONNECT), hello, tls, None);
         match timeout(CONNECT, connecting).await {
             Ok(Ok(connection)) => return Ok(connection),
-            Ok(Err(error)) => failure = Error { step: opening_step(&error), kind: kind(error) },
+            Ok(Err(error)) => failure = Error { step: opening_step(&error, server.security), kind: kind(&error) },
             Err(_) => failure = Error { step: Step::Connect, kind: Kind::Timeout },
         }
     }
     Err(failure)
 }
 
-/// lettre does three steps in one.
-fn opening_step(error: &SmtpError) -> Step {
-    match error {
-        error if error.is_tls() => Step::Tls,
-        error if error.is_response() || error.status().is_some() => Step::Greeting,
+/// lettre does three steps in one. What fails in the handshake comes out of rustls as one of two kinds of I/O error.
+fn opening_step(error: &SmtpError, security: Security) -> Step {
+    let io = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    match io {
+        Some(io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) if security == Security::Tls => Step::Tls,
+        _ if error.is_tls() => Step::Tls,
+        _ if error.is_response() || error.status().is_some() => Step::Greeting,
         _ => Step::Connect,
     }
 }
 
+/// The error and what caused it, the outermost first.
+fn causes(error: &SmtpError) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    std::iter::successors(Some(error as &(dyn StdError + 'static)), |&error| error.source())
+}
+
 fn parameters(server: &Server) -> Result<TlsParameters, Error> {
-    TlsParameters::new_rustls(server.host.clone()).map_err(|error| Error { step: Step::Tls, kind: kind(error) })
+    TlsParameters::new_rustls(server.host.clone()).map_err(|error| Error { step: Step::Tls, kind: kind(&error) })
 }
 
 impl Session {
@@ -192,15 +199,18 @@ impl Session {
 
 async fn within<T>(limit: Duration, step: Step, work: impl Future<Output = Result<T, SmtpError>>) -> Result<T, Error> {
     let done = timeout(limit, work).await.map_err(|_| Error { step, kind: Kind::Timeout })?;
-    done.map_err(|error| Error { step, kind: kind(error) })
+    done.map_err(|error| Error { step, kind: kind(&error) })
 }
 
-fn kind(error: SmtpError) -> Kind {
-    let Some(code) = error.status() else { return Kind::Broken(error) };
-    let words = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+fn kind(error: &SmtpError) -> Kind {
+    // lettre repeats each cause in the text of what it caused; the innermost says it once.
+    let words = causes(error).last().map(ToString::to_string).unwrap_or_default();
     let words: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS).collect();
-    let said = format!("{code} {words}");
-    if error.is_permanent() { Kind::Refused(said) } else { Kind::Later(said) }
+    match error.status() {
+        None => Kind::Broken(words),
+        Some(code) if error.is_permanent() => Kind::Refused(format!("{code} {words}")),
+        Some(code) => Kind::Later(format!("{code} {words}")),
+    }
 }
 
 /// A server that echoes the command in its refusal must not carry a password into a log.

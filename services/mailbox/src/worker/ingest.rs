@@ -16,9 +16,9 @@ use crate::{
     },
 };
 
-/// Runs until the mailbox is given back.
+/// Runs until the mailbox is given back. The work is boxed, so that a mailbox at rest takes little memory.
 pub(super) async fn run(owned: &Owned) {
-    owned.rounds("ingest", &owned.to_ingest, || owned.breakable(round(owned), REST)).await;
+    owned.rounds("ingest", &owned.to_ingest, || Box::pin(owned.breakable(round(owned), REST))).await;
 }
 
 async fn round(owned: &Owned) -> Result<Duration, Error> {

@@ -64,7 +64,10 @@ impl Owned {
         shared.drain.spawn(async move {
             tracing::debug!(mailbox_id = %working.id, "a mailbox was taken over");
             tokio::join!(sync::run(&working), ingest::run(&working), send::run(&working), report::run(&working));
-            working.give_back().await;
+            // A lease that was lost is somebody's, perhaps this replica's again.
+            if working.shared.drain.has_begun() {
+                working.give_back().await;
+            }
         });
         owned
     }
@@ -142,7 +145,7 @@ impl Owned {
     }
 }
 
-/// What `work` ends with, or `None` when it panicked. Boxed, so that a mailbox at rest takes little memory.
+/// What `work` ends with, or `None` when it panicked.
 pub(super) async fn unpanicked<T>(work: impl Future<Output = T>) -> Option<T> {
-    AssertUnwindSafe(Box::pin(work)).catch_unwind().await.ok()
+    AssertUnwindSafe(work).catch_unwind().await.ok()
 }

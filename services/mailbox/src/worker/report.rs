@@ -14,9 +14,9 @@ use crate::{
     store::outgoing::{self, Unreported},
 };
 
-/// Runs until the mailbox is given back.
+/// Runs until the mailbox is given back. The work is boxed, so that a mailbox at rest takes little memory.
 pub(super) async fn run(owned: &Owned) {
-    owned.rounds("report", &owned.to_report, || owned.breakable(round(owned), REST)).await;
+    owned.rounds("report", &owned.to_report, || Box::pin(owned.breakable(round(owned), REST))).await;
 }
 
 async fn round(owned: &Owned) -> Result<Duration, Error> {

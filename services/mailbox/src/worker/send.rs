@@ -27,7 +27,7 @@ const LONGEST_NOTE: Duration = Duration::from_secs(5);
 
 /// Runs until the mailbox is given back. An attempt is not broken off for that: the process waits for it.
 pub(super) async fn run(owned: &Arc<Owned>) {
-    owned.rounds("send", &owned.to_send, || round(owned)).await;
+    owned.rounds("send", &owned.to_send, || Box::pin(round(owned))).await;
 }
 
 async fn round(owned: &Arc<Owned>) -> Result<Duration, Error> {

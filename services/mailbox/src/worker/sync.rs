@@ -17,8 +17,9 @@ use crate::{
     store::mailboxes,
 };
 
-/// A mail that the server refuses so often, asked for alone, is given up and shown as such.
-const REFUSALS: u32 = 3;
+/// A single mail that the server refuses so often, over more than an hour, is given up and shown as such. Where it hands
+/// out others meanwhile, that is known at once.
+const REFUSALS: u32 = 20;
 
 /// Runs until the mailbox is given back.
 pub(super) async fn run(owned: &Owned) {
@@ -77,33 +78,30 @@ struct Refusals {
     count: u32,
 }
 
-/// One batch. After a refusal of a whole batch its first mail is asked for alone, so that one mail that the server cannot
-/// give does not keep the others out.
-async fn fetch(session: &mut Session, pending: &mut Vec<u32>, refusals: &mut Refusals) -> Result<Vec<Fetched>, Error> {
-    let first = pending[0];
-    let alone = refusals.uid == first && refusals.count > 0;
-    let mut asked = if alone { vec![first] } else { pending.clone() };
-    match session.fetch(&mut asked).await {
-        Ok(fetched) => {
-            pending.retain(|uid| !fetched.iter().any(|one| one.uid() == *uid));
-            Ok(fetched)
+impl Refusals {
+    /// Counts one more.
+    fn again(&mut self, uid: u32) -> u32 {
+        if self.uid != uid {
+            *self = Self { uid, count: 0 };
         }
-        Err(error) => {
-            let (Kind::No(answer) | Kind::Bad(answer)) = &error.kind else { return Err(error.into()) };
-            if refusals.uid != first {
-                *refusals = Refusals { uid: first, count: 0 };
-            }
-            refusals.count += 1;
-            if alone && refusals.count > REFUSALS && error.retry() == Retry::AfterChange
-                || refusals.count > 10 * REFUSALS
-            {
-                let given_up = Fetched::Refused { uid: first, answer: answer.clone() };
-                pending.retain(|uid| *uid != first);
-                return Ok(vec![given_up]);
-            }
-            Err(error.into())
-        }
+        self.count += 1;
+        self.count
     }
+}
+
+/// One batch. A refusal of everything asked for is the server's trouble, unless it is always about the same single mail.
+async fn fetch(session: &mut Session, pending: &mut Vec<u32>, refusals: &mut Refusals) -> Result<Vec<Fetched>, Error> {
+    let only = (pending.len() == 1).then(|| pending[0]);
+    let error = match session.fetch(pending).await {
+        Ok(fetched) => return Ok(fetched),
+        Err(error) => error,
+    };
+    let (Some(uid), Kind::No(answer) | Kind::Bad(answer)) = (only, &error.kind) else { return Err(error.into()) };
+    if refusals.again(uid) < REFUSALS {
+        return Err(error.into());
+    }
+    pending.clear();
+    Ok(vec![Fetched::Refused { uid, answer: answer.clone() }])
 }
 
 /// Until the server has news, or it is time to look.

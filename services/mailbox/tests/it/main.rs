@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod connecting;
 mod receiving;
+mod replicas;
+mod scripted;
 mod sending;
 mod support;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use diwan_imap::{Credentials, Endpoint, Fetched, FolderName, Secret, Security::Plain};
+use diwan_imap::{Credentials, Endpoint, Fetched, FolderName, Secret, Security::Plain, Session};
 use diwan_launch::Component as _;
 use diwan_mailbox::{MIGRATIONS, Service};
 use diwan_mailhost::{MailHost, Options, PASSWORD};
@@ -29,7 +29,7 @@ use diwan_proto::{
 };
 use diwan_runtime::{Env, SystemClock, ids};
 use diwan_testkit::{Person, TestDatabase, World, eventually};
-use diwan_transport::{Methods, Transport};
+use diwan_transport::{Front, Methods, Transport};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor, address::Envelope};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -161,6 +161,16 @@ impl Office {
         office
     }
 
+    /// One more replica, in a runtime of its own, on the same database.
+    pub fn replica(&self, env: Env) -> Replica {
+        let context = self.world.context("mailbox", env);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let front = std::thread::scope(|scope| {
+            scope.spawn(|| runtime.block_on(Service.start(context)).unwrap()).join().unwrap()
+        });
+        Replica { runtime: Some(runtime), front }
+    }
+
     /// Without the service.
     pub async fn closed() -> Self {
         let world = World::new(SystemClock::shared());
@@ -232,6 +242,15 @@ impl Office {
         .await
     }
 
+    /// Until no stored mail waits for conversation.
+    pub async fn await_settled(&self) {
+        eventually("no mail waits", LIMIT, async || {
+            let query = sqlx::query_scalar::<_, i64>("select count(*) from messages where state = 'PENDING'");
+            query.fetch_one(&self.database.pool).await.unwrap() == 0
+        })
+        .await;
+    }
+
     /// Sends a raw mail to `to`, from outside; says when the server had accepted it.
     pub async fn deliver(&self, to: &str, raw: &str) -> Instant {
         deliver(self.host.smtp(), to, raw).await
@@ -243,19 +262,25 @@ impl Office {
             .await
     }
 
-    /// The mails with this Message-ID in a folder of `user`, as read over IMAP.
-    pub async fn mails(&self, user: &str, folder: &str, message_id: &str) -> Vec<String> {
+    /// Reads the mailbox of `user` beside the service.
+    pub async fn imap(&self, user: &str) -> Session {
         let address = self.host.imap();
         let endpoint = Endpoint { host: address.ip().to_string(), port: address.port(), security: Plain };
         let credentials = Credentials::Password { user: user.into(), password: Secret::new(PASSWORD) };
-        let mut session = diwan_imap::connect(&endpoint, &credentials, &diwan_imap::Options::default()).await.unwrap();
+        diwan_imap::connect(&endpoint, &credentials, &diwan_imap::Options::default()).await.unwrap()
+    }
+
+    /// The mails with this Message-ID in a folder of `user`, as read over IMAP.
+    pub async fn mails(&self, user: &str, folder: &str, message_id: &str) -> Vec<String> {
+        let mut session = self.imap(user).await;
         session.examine(&FolderName::new(folder)).await.unwrap();
         let mut uids = session.uids_with_message_id(&format!("<{message_id}>")).await.unwrap();
         let mut mails = Vec::new();
         while !uids.is_empty() {
             for fetched in session.fetch(&mut uids).await.unwrap() {
-                let Fetched::Message(message) = fetched else { panic!("{fetched:?}") };
-                mails.push(String::from_utf8(message.raw.to_vec()).unwrap());
+                if let Fetched::Message(message) = fetched {
+                    mails.push(String::from_utf8(message.raw.to_vec()).unwrap());
+                }
             }
         }
         mails
@@ -267,6 +292,29 @@ impl Office {
         let mail = SendMailRequest { account_id, mailbox_id: mailbox.id.clone(), ..mail };
         let mut client = SendServiceClient::new(self.world.to_as("mailbox", "conversation"));
         client.send_mail(mail).await.map(drop)
+    }
+}
+
+/// A replica of the service that can die.
+pub struct Replica {
+    runtime: Option<tokio::runtime::Runtime>,
+    pub front: Front,
+}
+
+impl Replica {
+    /// Ends it at once, in the middle of whatever it does, as kill -9 would: nothing is given back.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.runtime.take().into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -12,9 +12,22 @@ use tonic::Status;
 /// A heartbeat comes every second; after so much silence the stream is dead, whatever TCP says.
 const SILENCE: Duration = Duration::from_secs(3);
 
+/// Until the next try. It does not grow: after five seconds without news every user is refused.
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// Keeps `revocations` up to date for as long as the process runs.
 pub(crate) fn revocations(drain: &Drain, identity: Transport, revocations: Revocations) {
-    worker::supervise(drain, "revocations", move || follow(identity.clone(), revocations.clone()));
+    worker::supervise(drain, "revocations", move || {
+        let (identity, revocations) = (identity.clone(), revocations.clone());
+        async move {
+            let ended = follow(identity, revocations).await;
+            if let Err(status) = &ended {
+                tracing::warn!(%status, "identity's revocations cannot be followed");
+                tokio::time::sleep(PAUSE).await;
+            }
+            Ok::<(), Status>(())
+        }
+    });
 }
 
 async fn follow(identity: Transport, revocations: Revocations) -> Result<(), Status> {

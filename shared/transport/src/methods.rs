@@ -1,6 +1,6 @@
 //! Gathers the methods of a service, with health and reflection.
 
-use std::{convert::Infallible, future::Future, pin::Pin};
+use std::{convert::Infallible, future::Future, pin::Pin, time::Duration};
 
 use diwan_access::Admission;
 use diwan_runtime::Drain;
@@ -11,6 +11,9 @@ use tonic_reflection::server::Error as ReflectionError;
 use tower::Service;
 
 use crate::{Front, GrpcService};
+
+/// Until users can be let in: how often to look.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The methods of one service.
 pub struct Methods {
@@ -27,7 +30,7 @@ impl Methods {
         Self { name, routes: Routes::new(server), offered: Vec::new(), health }
     }
 
-    /// Adds a generated server; it is healthy from now on.
+    /// Adds a generated server.
     #[must_use]
     pub async fn with<S>(mut self, server: S) -> Self
     where
@@ -35,27 +38,41 @@ impl Methods {
         S: NamedService + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
     {
-        self.health.set_service_status(S::NAME, ServingStatus::Serving).await;
+        // Health says so once users can be let in: see `into_front`.
+        self.health.set_service_status(S::NAME, ServingStatus::NotServing).await;
         self.offered.push(S::NAME);
         self.routes = self.routes.add_service(server);
         self
     }
 
-    /// The way in, with reflection v1 and v1alpha of what was added. Health says NOT_SERVING once the process drains.
+    /// The way in, with reflection v1 and v1alpha of what was added. Health says SERVING from when users can be let in until
+    /// the process drains.
     ///
     /// # Errors
     /// When the descriptors cannot be read, which the build rules out.
     pub fn into_front(self, admission: Admission, drain: &Drain) -> Result<Front, ReflectionError> {
         let routes = with_reflection(self.routes, &self.offered)?.prepare();
-        let (draining, health, offered) = (drain.clone(), self.health, self.offered);
-        drain.spawn(async move {
-            draining.begun().await;
-            for name in offered {
-                health.set_service_status(name, ServingStatus::NotServing).await;
-            }
-        });
+        drain.spawn(tell_health(self.health, self.offered, admission.clone(), drain.clone()));
         Ok(Front::new(self.name, admission, Local(routes)))
     }
+}
+
+async fn tell_health(health: HealthReporter, offered: Vec<&'static str>, admission: Admission, drain: Drain) {
+    let say = async |status| {
+        for name in &offered {
+            health.set_service_status(name, status).await;
+        }
+    };
+    let admitting = async {
+        while !admission.knows_revocations() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    if drain.unless_begun(admitting).await.is_some() {
+        say(ServingStatus::Serving).await;
+        drain.begun().await;
+    }
+    say(ServingStatus::NotServing).await;
 }
 
 /// Adds reflection v1 and v1alpha of the services `offered`: older clients know only the latter.

@@ -5,10 +5,11 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use diwan_pglocal::{Error, Options, Postgres};
 
-use crate::support::{alive, ask, binaries, every_version, execute, open_folder, postmaster, until};
+use crate::support::{alive, ask, binaries, every_version, execute, kill_hard, open_folder, postmaster, until};
 
 #[tokio::test]
 async fn data_survives_a_restart_on_every_version() {
@@ -97,9 +98,12 @@ async fn dropping_the_value_lets_the_server_shut_down_in_order() {
 #[tokio::test]
 async fn the_owner_learns_that_the_server_ended_by_itself() {
     let folder = open_folder();
-    let mut server = Postgres::start(Options::new(binaries(), folder.path())).await.unwrap();
-    crate::support::kill_hard(postmaster(folder.path()).unwrap());
-    tokio::time::timeout(std::time::Duration::from_secs(30), server.ended()).await.unwrap().unwrap();
+    let options = Options::new(binaries(), folder.path());
+    let mut server = Postgres::start(options.clone()).await.unwrap();
+    kill_hard(postmaster(folder.path()).unwrap());
+    tokio::time::timeout(Duration::from_secs(30), server.ended()).await.unwrap().unwrap();
+    drop(server);
+    Postgres::start(options).await.unwrap().stop().await.unwrap();
 }
 
 #[tokio::test]

@@ -83,7 +83,9 @@ pub fn with_reflection(routes: Routes, offered: &[&str]) -> Result<Routes, Refle
     let builder = || {
         let base = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(diwan_proto::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // Not offered, but asked for by who wants to show the details of an error.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET);
         offered
             .iter()
             .fold(base.with_service_name("grpc.health.v1.Health"), |builder, name| builder.with_service_name(*name))

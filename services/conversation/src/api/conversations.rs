@@ -20,7 +20,7 @@ use crate::{
     domain::state::State,
     flow,
     store::{
-        conversations::{self, Filter},
+        conversations::{self, Filter, Part},
         messages, transitions,
     },
     worker::sender,
@@ -57,8 +57,8 @@ impl ConversationService for Api {
         fields.finish()?;
         let scope = self.scope(&caller).await?;
         let pool = self.0.database.pool();
-        let rows =
-            conversations::list(pool, caller.account_id, &scope, filter, page.after().copied(), page.limit()).await?;
+        let part = Part { after: page.after().copied(), limit: page.limit() };
+        let rows = conversations::list(pool, caller.account_id, &scope, filter, part).await?;
         let (rows, info) = page.finish(rows, |row| (row.created_at.to_jiff(), row.id));
         let conversations = rows.iter().map(|row| shown(row, &caller)).collect::<Result<_, _>>()?;
         Ok(Response::new(ListConversationsResponse { conversations, page: Some(info) }))

@@ -38,8 +38,10 @@ impl InboxService for Api {
         let cursor = cursor(&request.get_ref().cursor)?;
         // Before anything is looked at: whatever changes from now on comes as an event.
         let (head, events) = self.0.hub.subscribe();
-        let entry = self.0.sessions.open(caller.account_id, ids::new_id());
-        let present = self.enter(&caller, entry.id()).await?;
+        let session = ids::new_id();
+        let present = self.enter(&caller, session).await?;
+        // Once it stands in the database: one that is listed here and not there counts as lost.
+        let entry = self.0.sessions.open(caller.account_id, session);
         let scope = self.scope(&caller).await?;
         let (out, responses) = mpsc::channel(BUFFER);
         let stream = Stream::new(self.0.clone(), caller, scope, out, present.to_proto(), (cursor, head));

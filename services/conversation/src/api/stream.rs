@@ -26,7 +26,7 @@ use crate::{
     app::App,
     domain::{scope::Scope, state::State},
     store::{
-        conversations::{self, Filter},
+        conversations::{self, Filter, Part},
         presence, scopes, users,
     },
     worker::{
@@ -77,12 +77,12 @@ impl Stream {
     /// Runs until the client goes, the process drains, or he may not be here any more.
     pub async fn run(mut self, mut entry: Entry, events: Receiver<Batch>) {
         let (app, out, session) = (self.app.clone(), self.out.clone(), entry.id());
-        let account = self.caller.account_id;
+        let User { account_id: account, user_id: user, .. } = self.caller;
         let outcome = tokio::select! {
             biased;
             () = app.drain.begun() => Err(Error::Interrupted.into()),
             () = out.closed() => Ok(()),
-            () = entry.lost() => Err(Error::Interrupted.into()),
+            () = entry.lost() => Err(why_lost(&app, account, user).await.into()),
             outcome = self.show(events) => outcome,
         };
         drop(entry);
@@ -197,7 +197,9 @@ impl Stream {
             let mut after = None;
             loop {
                 let pool = self.app.database.pool();
-                let page = conversations::list(pool, self.caller.account_id, before, filter, after, PAGE).await?;
+                let page =
+                    conversations::list(pool, self.caller.account_id, before, filter, Part { after, limit: PAGE })
+                        .await?;
                 let Some(last) = page.last() else { break };
                 after = Some((last.created_at.to_jiff(), last.id));
                 for gone in page {
@@ -220,5 +222,13 @@ impl Stream {
         // An error means that the client is gone, which ends the stream elsewhere.
         let _ = self.out.send(Ok(WatchInboxResponse { cursor, event: Some(event) })).await;
         self.beat = Instant::now() + HEARTBEAT;
+    }
+}
+
+/// Why a session is over in the database although its stream is open: the user was deactivated, or we were silent for too long.
+async fn why_lost(app: &App, account: Uuid, user: Uuid) -> Error {
+    match users::find(app.database.pool(), account, user).await {
+        Ok(Some((_, false))) => Error::Deactivated,
+        _ => Error::Interrupted,
     }
 }

@@ -70,10 +70,10 @@ fn plainly(limit: Option<i32>, agents: &[Agent], waiting: &[Waiting]) -> Vec<(Uu
             agent.enabled && agent.availability == Availability::Active && limit.is_none_or(|limit| agent.open < limit)
         };
         let load = |agent: &&mut Agent| {
-            let share = limit.map_or(0.0, |limit| f64::from(agent.open) / f64::from(limit));
+            // A share in millionths: the limits here are small.
+            let share = limit.map_or(0, |limit| agent.open * 1_000_000 / limit);
             let count = if limit.is_none() { agent.automatic } else { 0 };
-            // A share is a ratio of small whole numbers: equal ones are equal in floating point too.
-            ((share * 1e9) as i64, count, agent.last, agent.user)
+            (share, count, agent.last, agent.user)
         };
         let Some(agent) = agents.iter_mut().filter(free).min_by_key(load) else { break };
         agent.open += 1;

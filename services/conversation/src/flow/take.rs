@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     Error,
     domain::{
-        scope::Scope,
+        scope::{Facts, Scope},
         state::{Cause, State},
     },
     store::{
@@ -31,13 +31,16 @@ pub async fn take(
 ) -> Result<(Conversation, bool), Error> {
     let User { account_id: account, user_id: user, .. } = *caller;
     users::require_active(tx, account, user).await?;
-    let found = conversations::visible(tx, account, id, scope).await?;
+    let found = conversations::load(tx, account, &[id]).await?.pop().ok_or(Error::NotFound)?;
     let before = found.facts()?;
+    // Who could have seen it in the queue a moment ago learns that somebody was faster, though he does not see it any more.
+    let waiting = Facts { state: State::Queued, ..before };
     match before.state {
-        State::Queued | State::Bot => {}
-        State::Closed => return Err(Error::AlreadyClosed),
         State::Open | State::Snoozed if before.holder == Some(user) => return Ok((found, false)),
-        State::Open | State::Snoozed => return Err(Error::AlreadyHeld),
+        State::Open | State::Snoozed if scope.sees(before) || scope.sees(waiting) => return Err(Error::AlreadyHeld),
+        _ if !scope.sees(before) => return Err(Error::NotFound),
+        State::Closed => return Err(Error::AlreadyClosed),
+        State::Queued | State::Bot | State::Open | State::Snoozed => {}
     }
     let open = slots::lock(tx, account, before.team, user).await?;
     if !conversations::hold(tx, account, id, found.version, user, now).await? {

@@ -1,5 +1,7 @@
 //! Conversations: reading them, and the changes of one.
 
+use std::collections::BTreeSet;
+
 use diwan_feed::time::to_proto;
 use diwan_proto::conversation::v1 as proto;
 use jiff::Timestamp;
@@ -79,24 +81,27 @@ impl Conversation {
     }
 }
 
+/// Reads conversations of the account `$1` that meet a condition.
+macro_rules! select {
+    ($condition:tt $(+ $more:tt)*, $($argument:tt)*) => {
+        sqlx::query_as!(
+            Conversation,
+            r#"select c.id, c.team_id, c.state, c.holder_id, c.last_holder_id, c.contact_id, k.name as contact_name,
+                      k.email as contact_email, c.subject, c.mailbox_id, c.mailbox_address, c.version,
+                      c.created_at as "created_at: SqlTimestamp", c.queued_at as "queued_at: SqlTimestamp",
+                      c.assigned_at as "assigned_at: SqlTimestamp", c.closed_at as "closed_at: SqlTimestamp",
+                      c.last_message_at as "last_message_at: SqlTimestamp"
+               from conversations c join contacts k on k.account_id = c.account_id and k.id = c.contact_id
+               where c.account_id = $1 and "# + $condition $(+ $more)*,
+            $($argument)*
+        )
+    };
+}
+
 /// Those of the given ones that exist, in no particular order.
 pub async fn load(tx: &mut Tx, account: Uuid, ids: &[Uuid]) -> Result<Vec<Conversation>, Error> {
-    let rows = sqlx::query_as!(
-        Conversation,
-        r#"select c.id, c.team_id, c.state, c.holder_id, c.last_holder_id, c.contact_id, k.name as contact_name,
-                  k.email as contact_email, c.subject, c.mailbox_id, c.mailbox_address, c.version,
-                  c.created_at as "created_at: SqlTimestamp", c.queued_at as "queued_at: SqlTimestamp",
-                  c.assigned_at as "assigned_at: SqlTimestamp", c.closed_at as "closed_at: SqlTimestamp",
-                  c.last_message_at as "last_message_at: SqlTimestamp"
-           from conversations c join contacts k on k.account_id = c.account_id and k.id = c.contact_id
-           where c.account_id = $1 and c.id = any($2)"#,
-        account,
-        ids
-    )
-    .fetch_all(tx)
-    .instrument(diwan_store::span("load conversations"))
-    .await?;
-    Ok(rows)
+    let found = select!("c.id = any($2)", account, ids);
+    Ok(found.fetch_all(tx).instrument(diwan_store::span("load conversations")).await?)
 }
 
 /// One that `scope` sees.
@@ -116,53 +121,63 @@ pub struct Filter {
     pub holder: Option<Uuid>,
 }
 
-/// Those that `scope` sees, by the time they came in, after `after`. The condition is [`Scope::sees`] in SQL.
+/// One page of a list: what follows `after`, at most `limit`.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    pub after: Option<(Timestamp, Uuid)>,
+    pub limit: i64,
+}
+
+/// Lists by what is asked for. The condition on `$2` to `$7` is [`Scope::sees`] in SQL.
+macro_rules! listed {
+    ($asked:tt, $pool:ident, $account:ident, $scope:ident, $filter:ident, $part:ident) => {{
+        let teams = |teams: &BTreeSet<Uuid>| teams.iter().copied().collect::<Vec<_>>();
+        let (time, id) = $part.after.unzip();
+        select!(
+            $asked
+                + r#" and ($2 or c.team_id = any($3)
+                      or (c.last_holder_id = $4 and (c.holder_id = $4 or (c.state = 'CLOSED' and c.team_id = any($5))))
+                      or (c.state = 'QUEUED' and c.team_id = any($6)) or (c.state = 'BOT' and c.team_id = any($7)))
+                  and ($8::text is null or c.state = $8)
+                  and ($9::uuid is null or c.last_holder_id = $9 and c.state in ('OPEN', 'SNOOZED', 'CLOSED'))
+                  and ($10::uuid is null or c.team_id = $10)
+                  and ($11::timestamptz is null or (c.created_at, c.id) > ($11, $12::uuid))
+                  order by c.created_at, c.id limit $13"#,
+            $account,
+            $scope.everything,
+            &teams(&$scope.all),
+            $scope.user,
+            &teams(&$scope.own),
+            &teams(&$scope.queue),
+            &teams(&$scope.bot),
+            $filter.state.map(State::name),
+            $filter.holder,
+            $filter.team,
+            time.map(Timestamp::to_sqlx) as _,
+            id,
+            $part.limit
+        )
+        .fetch_all($pool)
+        .instrument(diwan_store::span("list conversations"))
+        .await?
+    }};
+}
+
+/// Those that `scope` sees, by the time they came in.
+///
+/// Three statements, because one plan for all filters would pass over everything that is closed to find what is not.
 pub async fn list(
     pool: &PgPool,
     account: Uuid,
     scope: &Scope,
     filter: Filter,
-    after: Option<(Timestamp, Uuid)>,
-    limit: i64,
+    part: Part,
 ) -> Result<Vec<Conversation>, Error> {
-    let teams = |teams: &std::collections::BTreeSet<Uuid>| teams.iter().copied().collect::<Vec<_>>();
-    let (time, id) = after.unzip();
-    let rows = sqlx::query_as!(
-        Conversation,
-        r#"select c.id, c.team_id, c.state, c.holder_id, c.last_holder_id, c.contact_id, k.name as contact_name,
-                  k.email as contact_email, c.subject, c.mailbox_id, c.mailbox_address, c.version,
-                  c.created_at as "created_at: SqlTimestamp", c.queued_at as "queued_at: SqlTimestamp",
-                  c.assigned_at as "assigned_at: SqlTimestamp", c.closed_at as "closed_at: SqlTimestamp",
-                  c.last_message_at as "last_message_at: SqlTimestamp"
-           from conversations c join contacts k on k.account_id = c.account_id and k.id = c.contact_id
-           where c.account_id = $1
-             and ($2 or c.team_id = any($3) or c.holder_id = $4
-                  or (c.state = 'CLOSED' and c.last_holder_id = $4 and c.team_id = any($5))
-                  or (c.state = 'QUEUED' and c.team_id = any($6)) or (c.state = 'BOT' and c.team_id = any($7)))
-             and ($8::text is null or c.state = $8)
-             and ($9::uuid is null or c.team_id = $9)
-             and ($10::uuid is null or c.holder_id = $10 or (c.state = 'CLOSED' and c.last_holder_id = $10))
-             and ($11::timestamptz is null or (c.created_at, c.id) > ($11, $12::uuid))
-           order by c.created_at, c.id
-           limit $13"#,
-        account,
-        scope.everything,
-        &teams(&scope.all),
-        scope.user,
-        &teams(&scope.own),
-        &teams(&scope.queue),
-        &teams(&scope.bot),
-        filter.state.map(State::name),
-        filter.team,
-        filter.holder,
-        time.map(Timestamp::to_sqlx) as _,
-        id,
-        limit
-    )
-    .fetch_all(pool)
-    .instrument(diwan_store::span("list conversations"))
-    .await?;
-    Ok(rows)
+    Ok(match (filter.holder, filter.state) {
+        (Some(_), _) => listed!("c.last_holder_id = $9", pool, account, scope, filter, part),
+        (None, Some(_)) => listed!("c.state = $8", pool, account, scope, filter, part),
+        (None, None) => listed!("true", pool, account, scope, filter, part),
+    })
 }
 
 /// A conversation that comes in.

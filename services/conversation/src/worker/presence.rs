@@ -20,7 +20,6 @@ pub fn start(app: &Arc<App>) {
 
 async fn extend(app: Arc<App>) -> Result<(), Error> {
     loop {
-        // Before the statement, so that a session opened meanwhile is not taken for lost.
         let open = app.sessions.list();
         if !open.is_empty() {
             let until = presence::lease(app.clock.now(), app.settings.lease);

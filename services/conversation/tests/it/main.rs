@@ -3,6 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "clippy knows only the test functions themselves")]
 
 mod fakes;
+mod mail;
 mod path;
+mod presence;
 mod replicas;
+mod routing;
+mod schema;
+mod sight;
 mod support;

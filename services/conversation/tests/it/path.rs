@@ -1,6 +1,8 @@
 //! The way of one mail: in, to an agent, answered, closed, the next one.
 
-use diwan_proto::conversation::v1::{ConversationState, DeliveryState, ReportDeliveryRequest, TransitionCause};
+use diwan_proto::conversation::v1::{
+    ConversationState, DeliveryState, ReportDeliveryRequest, Transition, TransitionCause,
+};
 use diwan_testkit::eventually;
 
 use crate::support::{ADDRESS, LIMIT, Office};
@@ -41,7 +43,7 @@ async fn a_mail_reaches_an_agent_is_answered_and_closing_it_brings_the_next_one(
     })
     .await;
     assert_eq!(shown.holder_id, agent.user.to_string());
-    let causes: Vec<_> = office.transitions(second).await.iter().map(|transition| transition.cause()).collect();
+    let causes: Vec<_> = office.transitions(second).await.iter().map(Transition::cause).collect();
     assert_eq!(causes, [TransitionCause::Arrival, TransitionCause::Automatic]);
     office.audit().await;
 }

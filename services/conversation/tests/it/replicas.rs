@@ -12,6 +12,7 @@ use std::{
 
 use diwan_proto::{
     access::v1::Role,
+    common::v1::PageRequest,
     conversation::v1::{
         CloseConversationRequest, ConversationState, IngestMessageRequest, ListAvailabilityRequest,
         ListConversationsRequest, TakeConversationRequest, WatchInboxRequest,
@@ -270,7 +271,8 @@ impl Company {
         team: Uuid,
     ) -> Vec<String> {
         let team_id = if team.is_nil() { String::new() } else { team.to_string() };
-        let request = ListConversationsRequest { state: state.into(), holder_id, team_id, page: None };
+        let page = Some(PageRequest { size: 8, token: String::new() });
+        let request = ListConversationsRequest { state: state.into(), holder_id, team_id, page };
         let answer = self.conversations(replica).list_conversations(self.world.request(person, request)).await;
         let listed = outcome(answer).await.flatten().unwrap_or_default();
         listed.conversations.into_iter().map(|conversation| conversation.id).collect()
@@ -312,7 +314,8 @@ impl Company {
         start.elapsed()
     }
 
-    async fn audit(&self, conversations: i64) {
+    async fn audit(&self, conversations: usize) {
+        let conversations = i64::try_from(conversations).unwrap();
         assert_eq!(self.count("select count(*) from conversations where state = 'CLOSED'").await, conversations);
         assert_eq!(self.count("select count(*) from above_limit").await, 0, "above the limit automatically");
         assert_eq!(self.count(WRONG_COUNTS).await, 0, "slots differ from a recount");
@@ -367,7 +370,7 @@ async fn two_replicas_and_32_agents_never_exceed_the_limit_nor_hold_one_twice() 
     company.stock(conversations).await;
     let took = company.run(conversations).await;
     println!("{conversations} conversations assigned and closed in {took:?}");
-    company.audit(conversations as i64).await;
+    company.audit(conversations).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -386,6 +389,7 @@ async fn a_replica_that_is_killed_again_and_again_loses_nothing_and_leaves_the_c
     };
     let lanes = (0..LANES).map(|lane| company.clone().bring(lane, conversations / LANES));
     tokio::join!(company.run(conversations), futures::future::join_all(lanes), kills);
-    company.audit(conversations as i64).await;
-    assert_eq!(company.count("select count(*) from messages").await, conversations as i64);
+    company.audit(conversations).await;
+    let messages = company.count("select count(*) from messages").await;
+    assert_eq!(usize::try_from(messages).unwrap(), conversations);
 }

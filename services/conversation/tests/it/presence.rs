@@ -1,0 +1,107 @@
+//! Coming and going.
+
+use diwan_fault::reason_of;
+use diwan_proto::conversation::v1::{AvailabilityState, SetAvailabilityRequest, watch_inbox_response::Event as Shown};
+use diwan_runtime::ids;
+use diwan_testkit::{Person, eventually};
+use tonic::{Code, Status};
+
+use crate::support::{GRACE, LIMIT, Office};
+
+async fn switch(office: &Office, person: &Person, state: AvailabilityState) -> Result<(), Status> {
+    let request = SetAvailabilityRequest { request_id: ids::new_id().to_string(), state: state.into() };
+    office.inbox().set_availability(office.world.request(person, request)).await.map(drop)
+}
+
+async fn becomes(office: &Office, person: &Person, state: AvailabilityState) {
+    eventually("he has this availability", LIMIT, async || office.availability(person).await == state).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_makes_active_and_its_end_offline_after_the_grace_period() {
+    let office = Office::open(0).await;
+    let agent = office.agent().await;
+    let inbox = office.watch(&agent).await;
+    becomes(&office, &agent, AvailabilityState::Active).await;
+    let second = office.watch(&agent).await;
+    drop(inbox);
+    tokio::time::sleep(2 * GRACE).await;
+    assert_eq!(office.availability(&agent).await, AvailabilityState::Active, "one stream is left");
+    drop(second);
+    becomes(&office, &agent, AvailabilityState::Offline).await;
+    assert_eq!(office.count("select count(*) from live_sessions").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_returns_within_the_grace_period_keeps_what_he_chose_and_later_starts_anew() {
+    let office = Office::open(0).await;
+    let agent = office.agent().await;
+    let mut inbox = office.watch(&agent).await;
+    switch(&office, &agent, AvailabilityState::Watching).await.unwrap();
+    let told = loop {
+        if let Shown::Availability(now) = inbox.next().await {
+            break now;
+        }
+    };
+    assert_eq!(told.state(), AvailabilityState::Watching);
+    drop(inbox);
+    let inbox = office.watch(&agent).await;
+    assert_eq!(office.availability(&agent).await, AvailabilityState::Watching);
+    drop(inbox);
+    becomes(&office, &agent, AvailabilityState::Offline).await;
+    let _inbox = office.watch(&agent).await;
+    assert_eq!(office.availability(&agent).await, AvailabilityState::Active);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_stream_nobody_switches_and_nobody_chooses_offline() {
+    let office = Office::open(0).await;
+    let agent = office.agent().await;
+    let status = switch(&office, &agent, AvailabilityState::Active).await.unwrap_err();
+    assert_eq!(reason_of(&status).as_deref(), Some("NO_LIVE_SESSION"));
+    let status = switch(&office, &agent, AvailabilityState::Offline).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_session_of_a_replica_that_died_ends_by_its_lease_and_leaves_no_ghost() {
+    let office = Office::open(0).await;
+    let agent = office.agent().await;
+    // As a replica leaves it that is killed: the session stands, and nobody extends it.
+    for statement in [
+        "insert into presence values ($1, $2, 'ACTIVE', now(), 1)",
+        "insert into live_sessions values ($1, gen_random_uuid(), $2, now() + interval '200 milliseconds')",
+    ] {
+        sqlx::query(statement).bind(agent.account).bind(agent.user).execute(office.pool()).await.unwrap();
+    }
+    assert_eq!(office.availability(&agent).await, AvailabilityState::Active);
+    becomes(&office, &agent, AvailabilityState::Offline).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_whose_session_was_lost_ends_so_that_its_client_comes_back() {
+    let office = Office::open(0).await;
+    let agent = office.agent().await;
+    let mut inbox = office.watch(&agent).await;
+    sqlx::query("delete from live_sessions").execute(office.pool()).await.unwrap();
+    let ended = loop {
+        if let Err(status) = inbox.try_next().await {
+            break status;
+        }
+    };
+    assert_eq!(ended.code(), Code::Unavailable);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_end_when_the_process_drains() {
+    let office = Office::open(0).await;
+    let mut inbox = office.watch(&office.owner).await;
+    office.world.drain.begin();
+    let ended = loop {
+        if let Err(status) = inbox.try_next().await {
+            break status;
+        }
+    };
+    assert_eq!(ended.code(), Code::Unavailable);
+    assert!(office.world.drain.finished(LIMIT).await, "a worker does not end");
+}

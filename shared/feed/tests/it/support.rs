@@ -27,6 +27,7 @@ use sqlx::{
     PgConnection, PgPool, SqlSafeStr as _,
     migrate::{Migration, MigrationType, Migrator},
 };
+use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Status};
 
 pub const LIMIT: Duration = Duration::from_secs(20);
@@ -80,7 +81,13 @@ impl Setup {
     pub async fn watch(&self, after: Position) -> Watcher {
         let after = (after != Position::START).then(|| after.into());
         let stream = self.server().watch_events(Request::new(WatchEventsRequest { after })).await.unwrap();
-        Watcher { stream: stream.into_inner(), seen: Vec::new(), last: Position::START, complete: None }
+        Watcher {
+            stream: stream.into_inner(),
+            deadline: Instant::now() + LIMIT,
+            seen: Vec::new(),
+            last: Position::START,
+            complete: None,
+        }
     }
 }
 
@@ -101,8 +108,9 @@ pub fn name_of(event: &Event) -> String {
     event.payload::<TeamChanged>().unwrap().unwrap().team.unwrap().name
 }
 
-/// One stream, read by hand.
+/// One stream, read by hand, and not for ever: heartbeats alone would keep a test waiting that lost an event.
 pub struct Watcher {
+    deadline: Instant,
     stream: <FeedServer as diwan_proto::feed::v1::feed_service_server::FeedService>::WatchEventsStream,
     pub seen: Vec<String>,
     pub last: Position,
@@ -111,7 +119,8 @@ pub struct Watcher {
 
 impl Watcher {
     pub async fn next(&mut self) -> Result<WatchEventsResponse, Status> {
-        let response = tokio::time::timeout(LIMIT, self.stream.next()).await.unwrap().expect("the stream goes on")?;
+        let response =
+            timeout_at(self.deadline, self.stream.next()).await.expect("in time").expect("the stream goes on")?;
         for event in &response.events {
             let event = Event::try_from(event.clone()).unwrap();
             assert!(event.position > self.last, "{:?} after {:?}", event.position, self.last);
@@ -130,7 +139,7 @@ impl Watcher {
     }
 
     pub async fn ended(&mut self) -> bool {
-        tokio::time::timeout(LIMIT, self.stream.next()).await.unwrap().is_none()
+        timeout_at(self.deadline, self.stream.next()).await.expect("in time").is_none()
     }
 }
 

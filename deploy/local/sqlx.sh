@@ -14,7 +14,8 @@ if [ -z "${DIWAN_SQLX_INSIDE:-}" ]; then
     mkdir -p target
     # A cluster of its own for each call: several people may prepare at the same time.
     cluster=$(mktemp -d target/sqlx-postgres.XXXXXX)
-    trap 'rm -rf "$cluster" "$(readlink "$cluster" || true)"' EXIT
+    chmod 755 "$cluster" # the server runs as another user than root
+    trap 'rm -rf "$cluster"' EXIT
     cargo build --quiet -p diwan-pglocal
     DIWAN_SQLX_INSIDE=1 DIWAN_POSTGRES_BIN=$binaries target/debug/diwan-pglocal run --throwaway --data "$cluster/data" --databases "$databases" -- \
         "$0" "$mode" "${services[@]}"

@@ -112,7 +112,7 @@ mod tests {
         let clock = MockClock::at(Timestamp::UNIX_EPOCH);
         let sleeper = tokio::spawn({
             let clock = clock.clone();
-            async move { (&clock as &dyn Clock).sleep(Duration::from_secs(60)).await }
+            async move { (&clock as &dyn Clock).sleep(Duration::from_mins(1)).await }
         });
         while clock.moved.receiver_count() == 0 {
             tokio::task::yield_now().await;

@@ -20,9 +20,9 @@ pub enum Error {
     /// The request id belongs to another request of the same account.
     #[error("the request id was used for a different request")]
     RequestIdReused,
-    /// A stored answer is not of the type that the method answers with.
-    #[error("a stored answer cannot be read")]
-    Answer(#[from] prost::DecodeError),
+    /// A stored answer, or the payload of an event, is not of the type that it is said to be.
+    #[error("a stored message cannot be read")]
+    Message(#[from] prost::DecodeError),
 }
 
 impl Error {

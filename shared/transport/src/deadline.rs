@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn timeouts_are_read_in_every_unit_and_nonsense_is_none() {
-        assert_eq!(parse("3H"), Some(Duration::from_secs(10_800)));
+        assert_eq!(parse("3H"), Some(Duration::from_hours(3)));
         assert_eq!(parse("250m"), Some(Duration::from_millis(250)));
         assert_eq!(parse("99999999n"), Some(Duration::from_nanos(99_999_999)));
         for bad in ["", "S", "123456789S", "-1S", "1", "1x", "١S"] {

@@ -35,7 +35,9 @@ impl InboxService for Api {
         request: Request<WatchInboxRequest>,
     ) -> Result<Response<Self::WatchInboxStream>, Status> {
         let caller = user(&request)?;
-        let cursor = cursor(&request.get_ref().cursor)?;
+        let mut fields = Fields::new();
+        let cursor = cursor(&mut fields, &request.get_ref().cursor);
+        fields.finish()?;
         // Before anything is looked at: whatever changes from now on comes as an event.
         let (head, events) = self.0.hub.subscribe();
         let session = ids::new_id();
@@ -116,16 +118,19 @@ fn chosen(fields: &mut Fields, state: AvailabilityState) -> Availability {
     })
 }
 
-/// Cursors are places in our feed. One that is no such thing cannot be gone on from.
-fn cursor(text: &str) -> Result<Option<Position>, Error> {
+/// Cursors are places in our feed. What is no such thing never was one of ours.
+fn cursor(fields: &mut Fields, text: &str) -> Option<Position> {
     if text.is_empty() {
-        return Ok(None);
+        return None;
     }
     let numbers: Option<Vec<i64>> = text.split('.').map(|number| number.parse().ok()).collect();
     match numbers.as_deref() {
         Some(&[generation, transaction, sequence]) if generation >= 0 && transaction >= 0 && sequence >= 0 => {
-            Ok(Some(Position { generation, transaction, sequence }))
+            Some(Position { generation, transaction, sequence })
         }
-        _ => Err(Error::CursorGone),
+        _ => {
+            fields.refuse("cursor", "FIELD_CURSOR", &[]);
+            None
+        }
     }
 }

@@ -247,5 +247,5 @@ async fn what_a_narrower_level_hides_leaves_the_stream_and_a_stale_cursor_is_ref
     };
     assert_eq!(reason_of(&refused).as_deref(), Some("CURSOR_GONE"));
     let nonsense = office.watch_from(&agent, "nonsense").await.err().unwrap();
-    assert_eq!(nonsense.code(), Code::OutOfRange);
+    assert_eq!(nonsense.code(), Code::InvalidArgument);
 }

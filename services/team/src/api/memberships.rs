@@ -4,7 +4,8 @@ use diwan_access::user;
 use diwan_fault::Fields;
 use diwan_proto::team::v1::{
     AddMemberRequest, AddMemberResponse, JoinTeamsRequest, JoinTeamsResponse, ListMembersRequest, ListMembersResponse,
-    RemoveMemberRequest, RemoveMemberResponse, membership_service_server::MembershipService,
+    ListMyTeamsRequest, ListMyTeamsResponse, RemoveMemberRequest, RemoveMemberResponse,
+    membership_service_server::MembershipService,
 };
 use diwan_store::{Page, answers};
 use jiff::Timestamp;
@@ -15,6 +16,7 @@ use uuid::Uuid;
 use crate::{
     api::{Api, decode},
     change,
+    domain::name_key,
     error::Error,
     store::{memberships, teams},
 };
@@ -82,6 +84,22 @@ impl MembershipService for Api {
         let (rows, info) = page.finish(rows.map_err(Error::from)?, |member| (member.joined_at, member.user));
         let memberships = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(ListMembersResponse { memberships, page: Some(info) }))
+    }
+
+    async fn list_my_teams(
+        &self,
+        request: Request<ListMyTeamsRequest>,
+    ) -> Result<Response<ListMyTeamsResponse>, Status> {
+        let caller = user(&request)?;
+        let (account, user) = (caller.account_id, caller.user_id);
+        let mut fields = Fields::new();
+        let page = request.into_inner().page;
+        let page = Page::<(String, Uuid)>::read(&mut fields, &("ListMyTeams", account, user), page.as_ref());
+        fields.finish()?;
+        let mut connection = self.connection().await?;
+        let rows = teams::list_of(&mut connection, account, user, page.after().cloned(), page.limit()).await;
+        let (teams, info) = page.finish(rows.map_err(Error::from)?, |team| (name_key(&team.settings.name), team.id));
+        Ok(Response::new(ListMyTeamsResponse { teams: teams.into_iter().map(Into::into).collect(), page: Some(info) }))
     }
 
     async fn join_teams(&self, request: Request<JoinTeamsRequest>) -> Result<Response<JoinTeamsResponse>, Status> {

@@ -201,3 +201,34 @@ pub(crate) async fn list(
     .await?;
     Ok(rows.into_iter().map(|row| row.into_team(account)).collect())
 }
+
+/// The active teams that a user belongs to by name, after the one of `after`.
+pub(crate) async fn list_of(
+    connection: &mut PgConnection,
+    account: Uuid,
+    user: Uuid,
+    after: Option<(String, Uuid)>,
+    limit: i64,
+) -> Result<Vec<Team>, Error> {
+    let (name, id) = after.unzip();
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select teams.id, name, assignment_limit, topic_mandatory, visibility_level, fallback, teams.version, created_at,
+                  array(select visible_team_id from team_visible_teams as visible
+                        where visible.account_id = teams.account_id and visible.team_id = teams.id
+                        order by visible_team_id) as "wide_teams!"
+           from memberships join teams on teams.account_id = memberships.account_id and teams.id = memberships.team_id
+           where memberships.account_id = $1 and user_id = $2 and left_at is null and archived_at is null
+             and ($3::text is null or (name_key, teams.id) > ($3, $4::uuid))
+           order by name_key, teams.id limit $5"#,
+        account,
+        user,
+        name,
+        id,
+        limit,
+    )
+    .fetch_all(connection)
+    .instrument(span("list teams of user"))
+    .await?;
+    Ok(rows.into_iter().map(|row| row.into_team(account)).collect())
+}

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use diwan_proto::{
+    access::v1::Role,
     common::v1::PageRequest,
-    team::v1::{AddMemberRequest, ListMembersRequest, RemoveMemberRequest},
+    team::v1::{AddMemberRequest, ListMembersRequest, ListMyTeamsRequest, RemoveMemberRequest},
 };
 use diwan_runtime::ids;
 use diwan_testkit::{bad_fields, reason};
@@ -151,4 +152,23 @@ async fn every_bad_field_of_a_membership_is_named() {
     let request = teams.from(0, &teams.owner, ListMembersRequest { team_id: "t".into(), page });
     let refusal = teams.memberships(0).list_members(request).await.unwrap_err();
     assert_eq!(bad_fields(&refusal), ["team_id", "page.size", "page.token"]);
+}
+
+#[tokio::test]
+async fn a_user_gets_his_own_active_teams_by_name_page_by_page() {
+    let (teams, general) = Teams::with_fallback().await;
+    let (sales, gone) = (teams.create_named("Sales").await, teams.create_named("Gone").await);
+    teams.create_named("Another").await;
+    let user = teams.owner.colleague(Role::User);
+    teams.join(0, user.user, &[&sales.id, &general.id, &gone.id]).await.unwrap();
+    teams.archive(&gone.id).await;
+    let (mut names, mut token) = (Vec::new(), String::new());
+    for _ in 0..2 {
+        let page = Some(PageRequest { size: 1, token });
+        let request = teams.from(0, &user, ListMyTeamsRequest { page });
+        let answer = teams.memberships(0).list_my_teams(request).await.unwrap().into_inner();
+        names.extend(answer.teams.into_iter().map(|team| team.name));
+        token = answer.page.unwrap().next_token;
+    }
+    assert_eq!((names, token.as_str()), (vec!["General".to_owned(), "Sales".to_owned()], ""));
 }

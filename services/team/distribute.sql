@@ -3,5 +3,6 @@ select create_distributed_table('teams', 'account_id');
 select create_distributed_table('team_visible_teams', 'account_id', colocate_with => 'teams');
 select create_distributed_table('members', 'account_id', colocate_with => 'teams');
 select create_distributed_table('memberships', 'account_id', colocate_with => 'teams');
+select create_distributed_table('accounts', 'account_id', colocate_with => 'teams');
 select create_distributed_table('answers', 'account_id', colocate_with => 'teams');
 -- Local to the coordinator: the feed is one order of events over all accounts (feed_events, feed_generation).

@@ -1,6 +1,7 @@
 //! A team and its settings.
 
 use diwan_fault::Language;
+use diwan_hours::Schedule;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -50,6 +51,8 @@ pub(crate) struct Team {
     pub(crate) id: Uuid,
     pub(crate) settings: Settings,
     pub(crate) fallback: bool,
+    /// When it works, by the clock of the account's time zone; `None`: it is always open.
+    pub(crate) hours: Option<Schedule>,
     pub(crate) version: i64,
     pub(crate) created_at: Timestamp,
 }
@@ -57,7 +60,7 @@ pub(crate) struct Team {
 impl Team {
     /// A new team. Its own id has no place among the teams that it shows beside itself.
     pub(crate) fn new(account: Uuid, id: Uuid, settings: Settings, fallback: bool, created_at: Timestamp) -> Self {
-        let mut team = Self { account, id, settings, fallback, version: 1, created_at };
+        let mut team = Self { account, id, settings, fallback, hours: None, version: 1, created_at };
         team.settings.wide_teams.retain(|other| *other != id);
         team
     }

@@ -1,8 +1,9 @@
 //! Teams. All that is read and locked here is active.
 
+use diwan_hours::Schedule;
 use diwan_store::{Error, span};
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, types::Json};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -18,6 +19,7 @@ struct Row {
     topic_mandatory: bool,
     visibility_level: i16,
     fallback: bool,
+    working_hours: Option<Json<Schedule>>,
     version: i64,
     created_at: SqlTimestamp,
     wide_teams: Vec<Uuid>,
@@ -38,6 +40,7 @@ impl Row {
             id: self.id,
             settings,
             fallback: self.fallback,
+            hours: self.working_hours.map(|Json(hours)| hours),
             version: self.version,
             created_at: self.created_at.to_jiff(),
         }
@@ -78,7 +81,8 @@ pub(crate) async fn save(tx: &mut PgConnection, team: &Team) -> Result<(), Error
     let settings = &team.settings;
     sqlx::query!(
         "update teams
-         set name = $3, name_key = $4, assignment_limit = $5, topic_mandatory = $6, visibility_level = $7, version = $8
+         set name = $3, name_key = $4, assignment_limit = $5, topic_mandatory = $6, visibility_level = $7, version = $8,
+             working_hours = $9
          where account_id = $1 and id = $2",
         team.account,
         team.id,
@@ -88,6 +92,7 @@ pub(crate) async fn save(tx: &mut PgConnection, team: &Team) -> Result<(), Error
         settings.topic_mandatory,
         settings.visibility.level(),
         team.version,
+        team.hours.as_ref().map(Json) as _,
     )
     .execute(&mut *tx)
     .instrument(span("save team"))
@@ -149,6 +154,7 @@ pub(crate) async fn find_all(connection: &mut PgConnection, account: Uuid, ids: 
     let rows = sqlx::query_as!(
         Row,
         r#"select id, name, assignment_limit, topic_mandatory, visibility_level, fallback, version, created_at,
+                  working_hours as "working_hours: Json<Schedule>",
                   array(select visible_team_id from team_visible_teams as visible
                         where visible.account_id = teams.account_id and visible.team_id = teams.id
                         order by visible_team_id) as "wide_teams!"
@@ -185,6 +191,7 @@ pub(crate) async fn list(
     let rows = sqlx::query_as!(
         Row,
         r#"select id, name, assignment_limit, topic_mandatory, visibility_level, fallback, version, created_at,
+                  working_hours as "working_hours: Json<Schedule>",
                   array(select visible_team_id from team_visible_teams as visible
                         where visible.account_id = teams.account_id and visible.team_id = teams.id
                         order by visible_team_id) as "wide_teams!"

@@ -7,7 +7,8 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::*;
 
-/// One team with a limit of 2, one agent who holds none, two conversations in the queue.
+/// One team with a limit of 2, one agent who holds none, two conversations in the queue. Beside them, what must not be mistaken for
+/// them: the same ids in another account, the agent's other team, which has no limit, and a colleague.
 struct Desk {
     database: TestDatabase,
     account: Uuid,
@@ -19,11 +20,14 @@ struct Desk {
 impl Desk {
     async fn new() -> Self {
         let database = TestDatabase::new(&crate::MIGRATOR).await;
-        let [account, team, user, first, second] = std::array::from_fn(|_| ids::new_id());
+        let [account, team, user, first, second, other] = std::array::from_fn(|_| ids::new_id());
         let desk = Self { database, account, team, user, conversations: [first, second] };
         desk.run(&format!(
-            "insert into teams values ('{account}', '{team}', 2, 1, '{{}}', true, 1);
-             insert into slots (account_id, team_id, user_id, member, open_count) values ('{account}', '{team}', '{user}', true, 0);
+            "insert into teams values ('{account}', '{team}', 2, 1, '{{}}', true, 1), ('{account}', '{other}', 0, 1, '{{}}', false, 1),
+                                       ('{other}', '{team}', 0, 1, '{{}}', true, 1);
+             insert into slots (account_id, team_id, user_id, member)
+                 values ('{account}', '{team}', '{user}', true), ('{account}', '{other}', '{user}', true),
+                        ('{account}', '{team}', '{other}', true), ('{other}', '{team}', '{user}', true);
              insert into contacts values ('{account}', '{user}', 'Maha', 'maha@example.com', 'maha@example.com', now());"
         ))
         .await;
@@ -40,6 +44,15 @@ impl Desk {
 
     async fn run(&self, sql: &str) {
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&self.database.pool).await.unwrap();
+    }
+
+    /// Changes one fact of the agent's slot.
+    async fn change_slot(&self, set: &str) {
+        let Self { account, team, user, .. } = self;
+        self.run(&format!(
+            "update slots set {set} where account_id = '{account}' and team_id = '{team}' and user_id = '{user}'"
+        ))
+        .await;
     }
 
     /// Changes one fact of the second conversation.
@@ -83,9 +96,16 @@ async fn a_decision_that_still_holds_is_carried_out() {
         .fetch_one(&desk.database.pool)
         .await
         .unwrap();
-    let open: (i32, i64) =
-        sqlx::query_as("select open_count, automatic_count from slots").fetch_one(&desk.database.pool).await.unwrap();
-    assert_eq!((held, open), (2, (2, 2)));
+    let open: Vec<(i32, i64)> = sqlx::query_as(
+        "select open_count, automatic_count from slots order by (account_id, team_id, user_id) = ($1, $2, $3) desc",
+    )
+    .bind(desk.account)
+    .bind(desk.team)
+    .bind(desk.user)
+    .fetch_all(&desk.database.pool)
+    .await
+    .unwrap();
+    assert_eq!((held, open.as_slice()), (2, [(2, 2), (0, 0), (0, 0), (0, 0)].as_slice()), "his slot and no other one");
 }
 
 #[tokio::test]
@@ -124,21 +144,22 @@ async fn a_changed_version_claims_nothing() {
 #[tokio::test]
 async fn an_agent_who_came_closer_to_the_limit_claims_nothing() {
     let desk = Desk::new().await;
-    desk.run("update slots set open_count = 1").await;
+    desk.change_slot("open_count = 1").await;
     desk.claims_nothing().await;
 }
 
 #[tokio::test]
 async fn a_lowered_limit_claims_nothing() {
     let desk = Desk::new().await;
-    desk.run("update teams set assignment_limit = 1").await;
+    let Desk { account, team, .. } = desk;
+    desk.run(&format!("update teams set assignment_limit = 1 where account_id = '{account}' and id = '{team}'")).await;
     desk.claims_nothing().await;
 }
 
 #[tokio::test]
 async fn an_agent_who_left_the_team_claims_nothing() {
     let desk = Desk::new().await;
-    desk.run("update slots set member = false").await;
+    desk.change_slot("member = false").await;
     desk.claims_nothing().await;
 }
 

@@ -34,6 +34,14 @@ impl Request {
     pub fn new(account: Uuid, id: &str, method: &'static str, message: &impl Message) -> Self {
         Self { account, id: id.to_owned(), method, digest: Sha256::digest(message.encode_to_vec()).to_vec() }
     }
+
+    /// Only `person` gets the answer again; from anybody else of the account this is another request. For answers that do not
+    /// concern or show everybody the same.
+    #[must_use]
+    pub fn by(mut self, person: Uuid) -> Self {
+        self.digest = Sha256::new().chain_update(&self.digest).chain_update(person).finalize().to_vec();
+        self
+    }
 }
 
 /// Claims the request within `tx`: `Some` is the answer that was given before, `None` means that the caller now does it

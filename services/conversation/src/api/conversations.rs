@@ -110,7 +110,7 @@ impl ConversationService for Api {
         let text = fields.text("text", &message.text, 1..=LONGEST_ANSWER);
         fields.finish()?;
         let scope = self.scope(&caller).await?;
-        let once = answers::Request::new(caller.account_id, &request_id, "Reply", &message);
+        let once = answers::Request::new(caller.account_id, &request_id, "Reply", &message).by(caller.user_id);
         let now = self.0.clock.now();
         let answer: ReplyResponse = self
             .0
@@ -131,14 +131,14 @@ impl ConversationService for Api {
         let caller = user(&request)?;
         let message = request.into_inner();
         let (request_id, id) = request_id_and_id(&message.request_id, &message.conversation_id)?;
-        let scope = self.scope(&caller).await?;
-        let once = answers::Request::new(caller.account_id, &request_id, "TakeConversation", &message);
+        let once =
+            answers::Request::new(caller.account_id, &request_id, "TakeConversation", &message).by(caller.user_id);
         let now = self.0.clock.now();
         let answer: TakeConversationResponse = self
             .0
             .database
             .answer_once(&once, now, async |tx: &mut PgConnection| {
-                let (taken, over_limit) = flow::take::take(tx, &caller, &scope, id, now).await?;
+                let (taken, over_limit) = flow::take::take(tx, &caller, id, now).await?;
                 Ok::<_, Error>(TakeConversationResponse { conversation: Some(shown(&taken, &caller)?), over_limit })
             })
             .await?;
@@ -153,7 +153,8 @@ impl ConversationService for Api {
         let message = request.into_inner();
         let (request_id, id) = request_id_and_id(&message.request_id, &message.conversation_id)?;
         let scope = self.scope(&caller).await?;
-        let once = answers::Request::new(caller.account_id, &request_id, "CloseConversation", &message);
+        let once =
+            answers::Request::new(caller.account_id, &request_id, "CloseConversation", &message).by(caller.user_id);
         let now = self.0.clock.now();
         let answer: CloseConversationResponse = self
             .0

@@ -62,7 +62,8 @@ impl InboxService for Api {
         let state = chosen(&mut fields, message.state());
         fields.finish()?;
         let agent = (caller.account_id, caller.user_id);
-        let once = answers::Request::new(caller.account_id, &request_id, "SetAvailability", &message);
+        let once =
+            answers::Request::new(caller.account_id, &request_id, "SetAvailability", &message).by(caller.user_id);
         let now = self.0.clock.now();
         let answer: SetAvailabilityResponse = self
             .0
@@ -95,7 +96,7 @@ impl Api {
             .transaction("enter", async |tx: &mut PgConnection| {
                 let now = self.0.clock.now();
                 let lease_until = presence::lease(now, self.0.settings.lease);
-                flow::presence::enter(tx, caller, session, lease_until, now).await
+                flow::presence::enter(tx, caller, session, lease_until, self.0.settings.grace, now).await
             })
             .await?;
         self.0.wake(teams);

@@ -26,12 +26,15 @@ pub async fn enter(
     caller: &User,
     session: Uuid,
     lease_until: Timestamp,
+    grace: Duration,
     now: Timestamp,
 ) -> Result<(Presence, Vec<Team>), Error> {
     let User { account_id: account, user_id: user, .. } = *caller;
     users::require_active(tx, account, user).await?;
     let teams = lock_agent(tx, account, user).await?;
     let present = presence::lock(tx, account, user).await?.filter(|known| known.state != Availability::Offline);
+    // Whoever never leaves, but comes back often, would leave a row each time.
+    presence::forget_sessions(tx, account, user, Some(presence::before(now, grace))).await?;
     presence::start_session(tx, account, session, user, lease_until).await?;
     if let Some(present) = present {
         return Ok((present, Vec::new()));

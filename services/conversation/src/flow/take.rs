@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     Error,
     domain::{
-        scope::{Facts, Scope},
+        scope::Facts,
         state::{Cause, State},
     },
     store::{
@@ -15,24 +15,21 @@ use crate::{
         conversations::{self, Conversation},
         lost_race,
         record::{Changed, Why, record},
-        slots, teams, users,
+        scopes, slots, teams, users,
     },
 };
 
 /// Gives an unassigned conversation to the caller, above his limit too. Returns it and whether he is above the limit by it.
 ///
 /// Of those who take it at once one succeeds: the others find another version than they have read.
-pub async fn take(
-    tx: &mut Tx,
-    caller: &User,
-    scope: &Scope,
-    id: Uuid,
-    now: Timestamp,
-) -> Result<(Conversation, bool), Error> {
+pub async fn take(tx: &mut Tx, caller: &User, id: Uuid, now: Timestamp) -> Result<(Conversation, bool), Error> {
     let User { account_id: account, user_id: user, .. } = *caller;
     users::require_active(tx, account, user).await?;
     let found = conversations::load(tx, account, &[id]).await?.pop().ok_or(Error::NotFound)?;
     let before = found.facts()?;
+    let open = slots::lock(tx, account, before.team, user).await?;
+    // Under his slot's lock he cannot leave the team before this is committed: nothing is left with him behind his leaving.
+    let scope = scopes::of(&mut *tx, caller).await?;
     // Who could have seen it in the queue a moment ago learns that somebody was faster, though he does not see it any more.
     let waiting = Facts { state: State::Queued, ..before };
     match before.state {
@@ -42,7 +39,6 @@ pub async fn take(
         State::Closed => return Err(Error::AlreadyClosed),
         State::Queued | State::Bot | State::Open | State::Snoozed => {}
     }
-    let open = slots::lock(tx, account, before.team, user).await?;
     if !conversations::hold(tx, account, id, found.version, user, now).await? {
         return Err(lost_race(tx).await);
     }

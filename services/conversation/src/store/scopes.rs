@@ -1,7 +1,7 @@
 //! What a person's memberships let him see.
 
 use diwan_access::User;
-use sqlx::PgPool;
+use sqlx::PgExecutor;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -11,14 +11,14 @@ use crate::{
 };
 
 /// The scope of a caller.
-pub async fn of(pool: &PgPool, caller: &User) -> Result<Scope, Error> {
+pub async fn of(executor: impl PgExecutor<'_>, caller: &User) -> Result<Scope, Error> {
     if caller.is_administrator() {
         return Ok(Scope::of_administrator(caller.user_id));
     }
-    of_member(pool, caller.account_id, caller.user_id).await
+    of_member(executor, caller.account_id, caller.user_id).await
 }
 
-async fn of_member(pool: &PgPool, account: Uuid, user: Uuid) -> Result<Scope, Error> {
+async fn of_member(executor: impl PgExecutor<'_>, account: Uuid, user: Uuid) -> Result<Scope, Error> {
     let rows = sqlx::query!(
         "select t.id, t.visibility, t.wide_team_ids
          from slots s join teams t on t.account_id = s.account_id and t.id = s.team_id
@@ -26,7 +26,7 @@ async fn of_member(pool: &PgPool, account: Uuid, user: Uuid) -> Result<Scope, Er
         account,
         user
     )
-    .fetch_all(pool)
+    .fetch_all(executor)
     .instrument(diwan_store::span("read scope"))
     .await?;
     let teams = rows.into_iter().map(|row| (row.id, Level::of_number(row.visibility), row.wide_team_ids));

@@ -4,6 +4,7 @@
 
 mod fakes;
 mod mail;
+mod overtaken;
 mod path;
 mod presence;
 mod replicas;

@@ -33,6 +33,20 @@ async fn a_stream_makes_active_and_its_end_offline_after_the_grace_period() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_comes_back_often_while_he_is_there_leaves_nothing_behind() {
+    let office = Office::open(0).await;
+    let agent = office.agent().await;
+    let _stays = office.watch(&agent).await;
+    drop(office.watch(&agent).await);
+    office.until("select count(*) from live_sessions where lease_until <= now()", 1).await;
+    office
+        .until("select count(*) from live_sessions where lease_until <= now() - interval '300 milliseconds'", 1)
+        .await;
+    let _back = office.watch(&agent).await;
+    assert_eq!(office.count("select count(*) from live_sessions").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_returns_within_the_grace_period_keeps_what_he_chose_and_later_starts_anew() {
     let office = Office::open(0).await;
     let agent = office.agent().await;

@@ -24,10 +24,14 @@ use super::shown::{facts, mask};
 use crate::{
     Error,
     app::App,
-    domain::{scope::Scope, state::State},
+    domain::{
+        scope::Scope,
+        state::State,
+        view::{Change, View, Word},
+    },
     store::{
         conversations::{self, Filter, Part},
-        presence, scopes, users,
+        feed, presence, scopes, users,
     },
     worker::{
         hub::{self, Batch, Event, Happened},
@@ -49,7 +53,7 @@ type Out = mpsc::Sender<Result<WatchInboxResponse, Status>>;
 pub struct Stream {
     app: Arc<App>,
     caller: User,
-    scope: Scope,
+    view: View,
     out: Out,
     availability: Availability,
     position: Position,
@@ -71,7 +75,8 @@ impl Stream {
         (cursor, head): (Option<Position>, Position),
     ) -> Self {
         let (position, beat) = (cursor.unwrap_or(head), Instant::now() + HEARTBEAT);
-        Self { app, caller, scope, out, availability, position, head, returning: cursor.is_some(), beat }
+        let view = View::new(scope);
+        Self { app, caller, view, out, availability, position, head, returning: cursor.is_some(), beat }
     }
 
     /// Runs until the client goes, the process drains, or he may not be here any more.
@@ -162,15 +167,24 @@ impl Stream {
 
     async fn conversation(&mut self, changed: &ConversationChanged) {
         let Some(after) = &changed.conversation else { return };
-        let sees = |facts: Option<_>| facts.is_some_and(|facts| self.scope.sees(facts));
-        if sees(facts(after.state(), &after.team_id, &after.holder_id)) {
-            let mut shown = changed.clone();
-            if let Some(conversation) = &mut shown.conversation {
-                mask(conversation, &self.caller);
+        let Ok(id) = Uuid::try_parse(&after.id) else { return };
+        let word = self.view.word(Change {
+            transaction: self.position.transaction,
+            id,
+            version: after.version,
+            before: facts(changed.previous_state(), &changed.previous_team_id, &changed.previous_holder_id),
+            after: facts(after.state(), &after.team_id, &after.holder_id),
+        });
+        match word {
+            Word::Nothing => {}
+            Word::Gone => self.gone(id).await,
+            Word::Changed => {
+                let mut shown = changed.clone();
+                if let Some(conversation) = &mut shown.conversation {
+                    mask(conversation, &self.caller);
+                }
+                self.send(Shown::Changed(shown)).await;
             }
-            self.send(Shown::Changed(shown)).await;
-        } else if sees(facts(changed.previous_state(), &changed.previous_team_id, &changed.previous_holder_id)) {
-            self.send(Shown::GoneConversationId(after.id.clone())).await;
         }
     }
 
@@ -182,12 +196,17 @@ impl Stream {
             Some((role, true)) => self.caller.role = Role::try_from(i32::from(role)).unwrap_or(Role::User),
             None => {}
         }
-        let before = std::mem::replace(&mut self.scope, scopes::of(pool, &self.caller).await?);
-        match (before == self.scope, self.returning) {
+        let before = std::mem::replace(&mut self.view.scope, scopes::of(pool, &self.caller).await?);
+        match (before == self.view.scope, self.returning) {
             (true, false) => Ok(()),
             // What he saw at his cursor is not known, so what left since cannot be told.
             (_, true) => Err(Error::CursorGone),
-            (false, false) => self.take_leave(&before).await,
+            (false, false) => {
+                self.take_leave(&before).await?;
+                // After the look: what has moved on before it is told by events of older transactions.
+                self.view.faded(before, feed::next_transaction(self.app.database.pool()).await?);
+                Ok(())
+            }
         }
     }
 
@@ -203,7 +222,7 @@ impl Stream {
                 let Some(last) = page.last() else { break };
                 after = Some((last.created_at.to_jiff(), last.id));
                 for gone in page {
-                    if !self.scope.sees(gone.facts()?) {
+                    if !self.view.scope.sees(gone.facts()?) {
                         self.gone(gone.id).await;
                     }
                 }

@@ -5,3 +5,4 @@ pub mod routing;
 pub mod scope;
 pub mod state;
 pub mod thread;
+pub mod view;

@@ -30,6 +30,16 @@ pub async fn head(pool: &PgPool) -> Result<Position, Error> {
     Ok(Position { generation: row.generation, transaction, sequence: row.sequence })
 }
 
+/// Whatever commits from now on has this transaction number or a higher one, unless it is under way already; what is committed
+/// has a lower one.
+pub async fn next_transaction(pool: &PgPool) -> Result<i64, Error> {
+    let number = sqlx::query_scalar!(r#"select pg_snapshot_xmax(pg_current_snapshot())::text as "number!""#)
+        .fetch_one(pool)
+        .instrument(diwan_store::span("read next transaction"))
+        .await?;
+    number.parse().map_err(|_| Error::Unknown("transaction"))
+}
+
 /// Makes streams look again at what their readers may see: of one user, or of the whole account.
 pub async fn scope_changed(tx: &mut Tx, account: Uuid, user: Option<Uuid>, now: Timestamp) -> Result<(), Error> {
     let payload = InboxScopeChanged { user_id: user.map(|id| id.to_string()).unwrap_or_default() };

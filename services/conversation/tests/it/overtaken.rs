@@ -1,12 +1,26 @@
-//! What changes between a look and the act that follows from it.
+//! What changes between a look and the act that follows from it, and events that overtake each other.
 
 use diwan_fault::reason_of;
-use diwan_proto::{access::v1::Role, conversation::v1::TakeConversationRequest};
+use diwan_proto::{
+    access::v1::Role,
+    conversation::v1::{
+        AvailabilityState, ConversationState, IngestMessageRequest, SetAvailabilityRequest, TakeConversationRequest,
+        watch_inbox_response::Event as Shown,
+    },
+};
 use diwan_testkit::{Person, eventually};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgTransaction};
 use tonic::Code;
+use uuid::Uuid;
 
-use crate::support::{LIMIT, Office};
+use crate::support::{Inbox, LIMIT, Office};
+
+/// Keeps every later event of the feed back until it ends.
+async fn hold_feed_back(office: &Office) -> PgTransaction<'static> {
+    let mut open = office.pool().begin().await.unwrap();
+    sqlx::query("select pg_current_xact_id()").execute(&mut *open).await.unwrap();
+    open
+}
 
 /// Waits until somebody waits for a lock that `open` has.
 async fn waits_for(office: &Office, open: &mut PgConnection) {
@@ -21,6 +35,75 @@ async fn waits_for(office: &Office, open: &mut PgConnection) {
         .unwrap()
     })
     .await;
+}
+
+/// Reads until `last` has left or has been shown, and returns what was said of `id` last.
+async fn last_word(inbox: &mut Inbox, id: Uuid, last: Uuid) -> Option<Shown> {
+    let mut said = None;
+    loop {
+        let event = inbox.next().await;
+        let about = match &event {
+            Shown::Changed(changed) => changed.conversation.as_ref().unwrap().id.clone(),
+            Shown::GoneConversationId(id) => id.clone(),
+            _ => continue,
+        };
+        if about == id.to_string() {
+            said = Some(event);
+        } else if about == last.to_string() {
+            return said;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_that_moves_on_while_its_holder_loses_the_team_leaves_his_stream() {
+    let office = Office::open(0).await;
+    let leaver = office.agent().await;
+    let mut inbox = office.watch(&leaver).await;
+    let id = office.arrive().await;
+    office.held_by(&leaver, id).await;
+    assert_eq!(inbox.change().await.id, id.to_string());
+    assert_eq!(inbox.change().await.id, id.to_string());
+    let heir = office.agent().await;
+    let open = hold_feed_back(&office).await;
+    office.set_member(&leaver, office.team, 2, false);
+    eventually("it is in the queue", LIMIT, async || {
+        office.get(&office.owner, id).await.unwrap().state() == ConversationState::Queued
+    })
+    .await;
+    office.take(&heir, id).await.unwrap();
+    open.rollback().await.unwrap();
+    let gone = Shown::GoneConversationId(id.to_string());
+    eventually("it leaves the stream", LIMIT, async || inbox.next().await == gone).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_was_overtaken_does_not_bring_back_what_is_gone() {
+    let office = Office::open(0).await;
+    let watcher = office.agent().await;
+    let taker = office.agent().await;
+    let mail = office.mail();
+    let mut inbox = office.watch(&watcher).await;
+    let request = SetAvailabilityRequest { request_id: "by hand".into(), state: AvailabilityState::Watching.into() };
+    office.inbox().set_availability(office.world.request(&watcher, request)).await.unwrap();
+    let id = office.deliver(mail.clone()).await;
+    // The taking gets its transaction number and waits; meanwhile the customer writes again; then it is taken.
+    let mut open = office.pool().begin().await.unwrap();
+    sqlx::query("select from users where id = $1 for update").bind(taker.user).execute(&mut *open).await.unwrap();
+    let taking = async { office.take(&taker, id).await.unwrap() };
+    let overtaking = async {
+        waits_for(&office, &mut open).await;
+        let more = IngestMessageRequest {
+            references: vec![mail.rfc_message_id.clone()],
+            from_email: mail.from_email.clone(),
+            ..office.mail()
+        };
+        assert_eq!(office.deliver(more).await, id);
+        open.rollback().await.unwrap();
+    };
+    tokio::join!(taking, overtaking);
+    let last = office.arrive().await;
+    assert_eq!(last_word(&mut inbox, id, last).await, Some(Shown::GoneConversationId(id.to_string())));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,9 +41,11 @@ pub fn subject(subject: &str) -> String {
     format!("Re: {subject}").trim_end().to_owned()
 }
 
-/// A Message-ID for a message sent from `address`: unique by the id, in the sender's domain, without angle brackets.
+/// A Message-ID for a message sent from `address`: unique by the id, in the sender's domain, without angle brackets. Only ASCII
+/// passes every server, so a domain in another script stays out of it.
 pub fn message_id(id: Uuid, address: &str) -> String {
     let domain = address.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
+    let domain = if domain.is_ascii() { domain } else { "localhost" };
     format!("{id}@{domain}")
 }
 
@@ -69,6 +71,12 @@ mod tests {
         assert_eq!(chain.len(), LONGEST_CHAIN);
         assert_eq!((chain[0].as_str(), chain[1].as_str()), ("0@x", "82@x"));
         assert_eq!(chain.last().unwrap(), "last@x");
+    }
+
+    #[test]
+    fn a_message_id_is_ascii_in_every_domain() {
+        assert_eq!(message_id(Uuid::nil(), "a@shop.example"), format!("{}@shop.example", Uuid::nil()));
+        assert_eq!(message_id(Uuid::nil(), "دعم@متجر.إختبار"), format!("{}@localhost", Uuid::nil()));
     }
 
     #[test]

@@ -52,21 +52,21 @@ pub async fn ingest(tx: &mut Tx, mail: &Incoming, now: Timestamp) -> Result<(Uui
     if let Some(known) = messages::conversation_of(tx, mail.account, mail.message).await? {
         return Ok((known, None));
     }
-    let thread = messages::thread(tx, mail.account, mail.mailbox, &mail.nearest_first).await?;
+    let key = email_key(&mail.from_email);
+    let thread = messages::thread(tx, mail.account, mail.mailbox, &mail.nearest_first, key.as_deref()).await?;
     match thread {
         Some(id) => continued(tx, mail, id, now).await,
-        None => new(tx, mail, now).await,
+        None => new(tx, mail, key.as_deref(), now).await,
     }
 }
 
-async fn new(tx: &mut Tx, mail: &Incoming, now: Timestamp) -> Result<(Uuid, Option<Team>), Error> {
-    let key = email_key(&mail.from_email);
-    let sender = (mail.from_name.as_str(), mail.from_email.as_str(), key.as_deref());
+async fn new(tx: &mut Tx, mail: &Incoming, key: Option<&str>, now: Timestamp) -> Result<(Uuid, Option<Team>), Error> {
+    let sender = (mail.from_name.as_str(), mail.from_email.as_str(), key);
     let contact = contacts::ensure(tx, mail.account, ids::new_id(), sender, now).await?;
-    let team = teams::receiving(tx, mail.account, mail.team).await?;
     let conversation = New {
         id: ids::new_id(),
-        team,
+        // The mailbox's, though it may not be known here yet: whoever belongs to it is told when it is.
+        team: mail.team,
         contact,
         subject: &mail.subject,
         mailbox: mail.mailbox,
@@ -77,7 +77,7 @@ async fn new(tx: &mut Tx, mail: &Incoming, now: Timestamp) -> Result<(Uuid, Opti
     store(tx, mail, conversation.id).await?;
     let changed = Changed::from(conversation.id, None);
     record(tx, mail.account, Why::of(Cause::Arrival), &[changed], now).await?;
-    Ok((conversation.id, Some((mail.account, team))))
+    Ok((conversation.id, Some((mail.account, mail.team))))
 }
 
 async fn continued(tx: &mut Tx, mail: &Incoming, id: Uuid, now: Timestamp) -> Result<(Uuid, Option<Team>), Error> {

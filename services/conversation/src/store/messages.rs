@@ -111,13 +111,15 @@ pub async fn conversation_of(tx: &mut Tx, account: Uuid, id: Uuid) -> Result<Opt
     Ok(found)
 }
 
-/// The conversation that a mail with these references belongs to: that of the nearest one that is known, incoming or sent by us,
-/// in the same mailbox if one mail came to several.
+/// The conversation that a mail with these references belongs to: that of the nearest one that is known, in the same mailbox if
+/// one mail came to several. Whoever names a mail of ours has got it. A Message-ID of a customer proves nothing, so it leads
+/// into his conversation only himself: a stranger's words must not stand there as his.
 pub async fn thread(
     tx: &mut Tx,
     account: Uuid,
     mailbox: Uuid,
     nearest_first: &[String],
+    sender_key: Option<&str>,
 ) -> Result<Option<Uuid>, Error> {
     let found = sqlx::query_scalar!(
         "select m.conversation_id
@@ -125,11 +127,14 @@ pub async fn thread(
          join messages m on m.account_id = $1 and md5(m.rfc_message_id) = md5(r.id) and m.rfc_message_id = r.id
              and m.rfc_message_id <> ''
          join conversations c on c.account_id = $1 and c.id = m.conversation_id
+         join contacts k on k.account_id = $1 and k.id = c.contact_id
+         where m.direction = 'OUT' or k.email_key = $4
          order by r.place, c.mailbox_id = $3 desc, c.created_at desc
          limit 1",
         account,
         nearest_first,
-        mailbox
+        mailbox,
+        sender_key
     )
     .fetch_optional(tx)
     .instrument(diwan_store::span("find thread"))

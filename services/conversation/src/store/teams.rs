@@ -70,20 +70,6 @@ pub async fn upsert(
     }))
 }
 
-/// The team that a new conversation goes to: the one asked for, else the fallback, else, before any team is known, the one
-/// asked for.
-pub async fn receiving(tx: &mut Tx, account: Uuid, asked: Uuid) -> Result<Uuid, Error> {
-    let known = sqlx::query_scalar!(
-        "select id from teams where account_id = $1 and (id = $2 or fallback) order by id = $2 desc, id limit 1",
-        account,
-        asked
-    )
-    .fetch_optional(tx)
-    .instrument(diwan_store::span("find receiving team"))
-    .await?;
-    Ok(known.unwrap_or(asked))
-}
-
 /// Locks the routing of one team. `None`: the team is not known yet.
 pub async fn lock(tx: &mut Tx, account: Uuid, team: Uuid) -> Result<Option<Team>, Error> {
     let row = sqlx::query!(

@@ -69,6 +69,22 @@ async fn an_answer_to_a_mail_or_to_our_answer_joins_its_conversation_and_a_subje
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_names_another_customers_mail_starts_his_own_conversation_and_our_answer_may_be_answered_from_elsewhere()
+ {
+    let office = Office::open(0).await;
+    let first = office.mail();
+    let id = office.deliver(first.clone()).await;
+    office.take(&office.owner, id).await.unwrap();
+    let from_elsewhere = |to: &str| IngestMessageRequest {
+        from_email: "elsewhere@customer.example".into(),
+        ..answer(&office, to, &first)
+    };
+    assert_ne!(office.deliver(from_elsewhere(&first.rfc_message_id)).await, id);
+    let ours = office.reply(&office.owner, id, "Which bulb?").await.unwrap();
+    assert_eq!(office.deliver(from_elsewhere(&ours.rfc_message_id)).await, id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_customer_who_writes_again_reopens_it_for_who_held_it_if_he_can_take_it_else_for_the_queue() {
     let office = Office::open(1).await;
     let agent = office.agent().await;

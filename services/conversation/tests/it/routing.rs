@@ -184,12 +184,17 @@ async fn who_leaves_a_team_leaves_its_conversations_and_keeps_those_of_other_tea
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mail_for_a_team_that_is_not_known_yet_waits_in_the_fallback_team() {
+async fn a_mail_for_a_team_that_is_not_known_yet_waits_for_that_team() {
     let office = Office::open(0).await;
-    let unknown = ids::new_id();
-    let mail = diwan_proto::conversation::v1::IngestMessageRequest { team_id: unknown.to_string(), ..office.mail() };
+    let late = ids::new_id();
+    let mail = diwan_proto::conversation::v1::IngestMessageRequest { team_id: late.to_string(), ..office.mail() };
     let id = office.deliver(mail).await;
-    assert_eq!(office.get(&office.owner, id).await.unwrap().team_id, office.team.to_string());
+    assert_eq!(office.get(&office.owner, id).await.unwrap().team_id, late.to_string());
+    office.set_team(late, 1, |_| {});
+    let agent = office.agent_of(late).await;
+    let _inbox = office.watch(&agent).await;
+    office.held_by(&agent, id).await;
+    office.audit().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

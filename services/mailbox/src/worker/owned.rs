@@ -2,7 +2,10 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{Arc, Once},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -42,7 +45,8 @@ pub(crate) struct Owned {
     pub(super) to_report: Notify,
     /// One further IMAP session at a time.
     pub(super) second_session: Mutex<()>,
-    looked: Once,
+    /// Whether what an earlier owner left behind has been dealt with.
+    looked: AtomicBool,
 }
 
 impl Owned {
@@ -58,7 +62,7 @@ impl Owned {
             to_send: Notify::new(),
             to_report: Notify::new(),
             second_session: Mutex::new(()),
-            looked: Once::new(),
+            looked: AtomicBool::new(false),
         });
         let working = owned.clone();
         shared.drain.spawn(async move {
@@ -122,11 +126,14 @@ impl Owned {
         self.part.unless_begun(work).await.unwrap_or(Ok(otherwise))
     }
 
-    /// True the first time only.
+    /// Whether [`Owned::has_looked`] is still to come.
     pub(super) fn is_first_look(&self) -> bool {
-        let mut first = false;
-        self.looked.call_once(|| first = true);
-        first
+        !self.looked.load(Ordering::Relaxed)
+    }
+
+    /// The first look succeeded. Until then each one is the first: the database may have failed it.
+    pub(super) fn has_looked(&self) {
+        self.looked.store(true, Ordering::Relaxed);
     }
 
     /// So that another replica need not wait for the lease to expire.

@@ -34,6 +34,7 @@ async fn round(owned: &Arc<Owned>) -> Result<Duration, Error> {
     if owned.is_first_look() {
         // Nobody else works on this mailbox, so whoever began these is gone.
         let lost = outgoing::give_up_lost(&mut *owned.connection().await?, owned.key()).await?;
+        owned.has_looked();
         if lost > 0 {
             tracing::warn!(mailbox_id = %owned.id, lost, "mails may have been sent by a process that ended meanwhile");
         }

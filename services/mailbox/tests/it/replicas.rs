@@ -79,3 +79,37 @@ async fn a_mail_that_a_dead_replica_was_sending_is_of_unknown_fate_and_not_sent_
     assert!(!report.error.is_empty());
     assert_eq!(smtp.mails().len(), 1, "sent again");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_a_dead_replica_was_sending_is_not_forgotten_when_the_database_fails_the_first_look() {
+    let office = Office::closed().await;
+    let smtp = Smtp::start(&[Deed::Stall, Deed::Accept]).await;
+    let env = office
+        .env()
+        .with("DIWAN_MAILBOX_LEASE_MS", "1000")
+        .with("DIWAN_MAILBOX_SEND_ANSWER_MS", "60000")
+        .with("DIWAN_MAILBOX_RETRY_MS", "100");
+    let first = office.replica(env.clone());
+    office.world.network.slot("mailbox").unwrap().fill(first.front.clone());
+    let settings = ConnectMailboxRequest { smtp: Some(smtp.settings()), ..office.settings() };
+    let mailbox = office.connect(settings).await.unwrap();
+    let lost = answer();
+    office.send(&mailbox, lost.clone()).await.unwrap();
+    eventually("the server has the mail", LIMIT, async || smtp.mails().len() == 1).await;
+    first.kill();
+
+    let run = async |sql| sqlx::query(sql).execute(&office.database.pool).await.unwrap();
+    // The next owner's first look fails, whatever it asks; later ones do not.
+    run("alter table outgoing rename to hidden").await;
+    let owner = async || {
+        let query = sqlx::query_scalar::<_, Option<uuid::Uuid>>("select owner from leases where expires_at > now()");
+        query.fetch_optional(&office.database.pool).await.unwrap().flatten()
+    };
+    eventually("the dead one's lease is over", LIMIT, async || owner().await.is_none()).await;
+    let _second = office.replica(env);
+    eventually("another one has it", LIMIT, async || owner().await.is_some()).await;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    run("alter table hidden rename to outgoing").await;
+    let report = office.conversation.await_report().await;
+    assert_eq!((report.delivery(), report.message_id), (DeliveryState::Unknown, lost.message_id));
+}

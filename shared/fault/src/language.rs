@@ -63,6 +63,11 @@ pub fn scope<F: Future>(language: Language, request: F) -> impl Future<Output = 
     CURRENT.scope(language, request)
 }
 
+/// As [`scope`], for work that does not wait.
+pub fn sync_scope<T>(language: Language, work: impl FnOnce() -> T) -> T {
+    CURRENT.sync_scope(language, work)
+}
+
 /// The language of the request that is being answered; English outside one.
 pub fn current() -> Language {
     CURRENT.try_with(|language| *language).unwrap_or_default()

@@ -8,9 +8,11 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use diwan_access::{SERVICE_TOKEN, Signer};
 use diwan_fault::{Fault, language};
-use http::{HeaderValue, Request, Response, header::ACCEPT_LANGUAGE};
+use http::{HeaderMap, HeaderValue, Request, Response, header::ACCEPT_LANGUAGE};
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Status, TimeoutExpired, body::Body, transport::Channel};
 use tower::{Service, ServiceExt as _};
@@ -97,7 +99,7 @@ impl Transport {
                     Ok(channel) => channel.call(request).await,
                     Err(error) => Err(error),
                 };
-                response.map_err(kept)
+                response.map(|response| response.map(|body| Body::new(Unbroken(body)))).map_err(kept)
             }
         }
     }
@@ -124,6 +126,35 @@ fn kept(error: tonic::transport::Error) -> BoxError {
         cause = source.source();
     }
     Status::from(Fault::unavailable(error, NOT_YET)).into()
+}
+
+/// The body of an answer over TCP. A connection that is lost on the way becomes a status, UNAVAILABLE as at the start of a
+/// call: a gateway can pass that on, where a body that fails is INTERNAL to its client.
+struct Unbroken(Body);
+
+impl HttpBody for Unbroken {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Pin::new(&mut self.0).poll_frame(cx).map(|frame| {
+            frame.map(|frame| {
+                frame.or_else(|error| {
+                    let mut trailers = HeaderMap::new();
+                    Status::from(Fault::unavailable(error, NOT_YET)).add_header(&mut trailers)?;
+                    Ok(Frame::trailers(trailers))
+                })
+            })
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
 }
 
 impl Service<Request<Body>> for Transport {

@@ -13,6 +13,11 @@ pub fn with_deadline<F: Future>(deadline: Option<Instant>, request: F) -> impl F
     DEADLINE.scope(deadline, request)
 }
 
+/// As [`with_deadline`], for work that does not wait.
+pub(crate) fn with_deadline_now<T>(deadline: Option<Instant>, work: impl FnOnce() -> T) -> T {
+    DEADLINE.sync_scope(deadline, work)
+}
+
 /// When the caller of the present request stops waiting, if he said.
 pub fn deadline() -> Option<Instant> {
     DEADLINE.try_with(|deadline| *deadline).ok().flatten()

@@ -8,13 +8,15 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use diwan_access::{Admission, Caller};
 use diwan_fault::{Language, language};
 use http::{HeaderMap, Request, Response, header::ACCEPT_LANGUAGE};
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Status, body::Body};
 use tower::Service;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use crate::{
     context,
@@ -59,7 +61,8 @@ impl Front {
         let language = language_of(request.headers());
         let deadline = deadline::of(request.headers());
         let answer = context::with_deadline(deadline, self.admit_and_answer(request));
-        language::scope(language, in_time(deadline, answer)).instrument(span).await
+        let answer = language::scope(language, in_time(deadline, answer)).instrument(span.clone()).await;
+        answer.map(|body| Body::new(Continued { body, language, deadline, span }))
     }
 
     async fn admit_and_answer(&self, mut request: Request<Body>) -> Response<Body> {
@@ -80,6 +83,34 @@ async fn in_time(deadline: Option<Instant>, answer: impl Future<Output = Respons
     match timeout_at(deadline, answer).await {
         Ok(response) => response.map(|body| Body::new(Limited::new(body, deadline))),
         Err(_) => deadline::exceeded().into_http(),
+    }
+}
+
+/// The body of an answer, produced in the context of its request: most of a stream happens after its head was answered.
+struct Continued {
+    body: Body,
+    language: Language,
+    deadline: Option<Instant>,
+    span: Span,
+}
+
+impl HttpBody for Continued {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let Self { body, language, deadline, span } = &mut *self;
+        let body = Pin::new(body);
+        let next = || context::with_deadline_now(*deadline, || body.poll_frame(cx));
+        span.in_scope(|| language::sync_scope(*language, next))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -4,8 +4,11 @@ select create_distributed_table('accounts', 'account_id');
 select create_distributed_table('users', 'account_id', colocate_with => 'accounts');
 select create_distributed_table('invitations', 'account_id', colocate_with => 'accounts');
 select create_distributed_table('sessions', 'account_id', colocate_with => 'accounts');
+select create_distributed_table('password_resets', 'account_id', colocate_with => 'accounts');
+select create_distributed_table('email_confirmations', 'account_id', colocate_with => 'accounts');
+select create_distributed_table('ownership_offers', 'account_id', colocate_with => 'accounts');
 -- local: asked before the account is known
---   email_addresses
+--   email_addresses, failures
 -- local: the nil account has the answers to sign-ups, and a sweep reads the others across accounts in the order of one
 -- server's transactions
 --   answers, jobs, revocations, feed_events, feed_generation

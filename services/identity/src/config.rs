@@ -6,6 +6,14 @@ use diwan_runtime::{Env, env::EnvError};
 use lettre::message::Mailbox;
 use url::{Host, Url};
 
+use crate::throttle::Limits;
+
+/// About a second of waiting.
+const LINE_A_RUN: usize = 32;
+const FAILURES_PER_ADDRESS: NonZero<u16> = NonZero::new(10).unwrap();
+/// An office, or everybody of a mobile carrier, may be behind one.
+const FAILURES_PER_IP: NonZero<u16> = NonZero::new(100).unwrap();
+
 /// How identity is set up.
 #[derive(Clone)]
 pub struct Config {
@@ -19,6 +27,11 @@ pub struct Config {
     pub mail: MailRoute,
     /// `DIWAN_IDENTITY_PASSWORD_RUNS`: how many passwords are hashed at a time, 19 MiB each. Default: one a core.
     pub password_runs: NonZero<usize>,
+    /// `DIWAN_IDENTITY_PASSWORD_LINE`: how many more passwords may wait; the next is refused. Default: 32 a run.
+    pub password_line: usize,
+    /// `DIWAN_IDENTITY_FAILURES_PER_ADDRESS` (default 10) and `DIWAN_IDENTITY_FAILURES_PER_IP` (default 100): so many
+    /// failures in ten minutes bring delays.
+    pub limits: Limits,
 }
 
 /// Where e-mails go.
@@ -37,6 +50,7 @@ impl Config {
     /// Names the variable that is missing or cannot be read.
     pub fn read(env: &Env) -> Result<Self, EnvError> {
         let cores = thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+        let password_runs = env.parse("DIWAN_IDENTITY_PASSWORD_RUNS", "a number from 1", cores)?;
         let sender = "Diwan <no-reply@localhost>".to_owned();
         let sender = env.parse("DIWAN_IDENTITY_MAIL_FROM", "a sender such as Diwan <no-reply@example.com>", sender)?;
         Ok(Self {
@@ -46,7 +60,20 @@ impl Config {
                 .parse()
                 .map_err(|_| unreadable("DIWAN_IDENTITY_MAIL_FROM", "a sender such as Diwan <no-reply@example.com>"))?,
             mail: mail_route(env)?,
-            password_runs: env.parse("DIWAN_IDENTITY_PASSWORD_RUNS", "a number from 1", cores)?,
+            password_runs,
+            password_line: env.parse(
+                "DIWAN_IDENTITY_PASSWORD_LINE",
+                "a number",
+                password_runs.get().saturating_mul(LINE_A_RUN),
+            )?,
+            limits: Limits {
+                per_address: env.parse(
+                    "DIWAN_IDENTITY_FAILURES_PER_ADDRESS",
+                    "a number from 1",
+                    FAILURES_PER_ADDRESS,
+                )?,
+                per_ip: env.parse("DIWAN_IDENTITY_FAILURES_PER_IP", "a number from 1", FAILURES_PER_IP)?,
+            },
         })
     }
 }

@@ -86,7 +86,9 @@ impl Effects {
     async fn postpone(&self, job: &Job, error: &Error) -> Result<(), Error> {
         let failures = u32::try_from(job.attempts).unwrap_or_default().saturating_sub(1);
         let longest = match job.effect {
-            Effect::SendInvitation { .. } => LONGEST_MAIL_DELAY,
+            Effect::SendInvitation { .. } | Effect::SendEmailConfirmation | Effect::SendOwnershipOffer { .. } => {
+                LONGEST_MAIL_DELAY
+            }
             _ => LONGEST_DELAY,
         };
         let next = after(self.clock.now(), delay_after(failures, FIRST_DELAY, longest));
@@ -108,7 +110,14 @@ impl Effects {
             }
             Effect::JoinTeams { user_id, team_ids } => self.peers.join_teams(account, *user_id, team_ids).await,
             Effect::SettleSeat { user_id } => self.settle_seat(account, *user_id).await,
+            Effect::SendPasswordReset { email, good_until } => {
+                self.courier.reset_password(&self.database, email, *good_until, job.id).await
+            }
             Effect::SendInvitation { user_id } => self.courier.invite(&self.database, account, *user_id, job.id).await,
+            Effect::SendEmailConfirmation => self.courier.ask_to_confirm(&self.database, account, job.id).await,
+            Effect::SendOwnershipOffer { user_id } => {
+                self.courier.offer_ownership(&self.database, account, *user_id, job.id).await
+            }
         }
     }
 

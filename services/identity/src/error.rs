@@ -42,9 +42,33 @@ pub enum Error {
     /// The token is no open invitation's.
     #[error("there is no such invitation")]
     InvitationNotFound,
+    /// The token confirms no address.
+    #[error("there is no such confirmation")]
+    ConfirmationNotFound,
+    /// No offer of the ownership is open that is the caller's.
+    #[error("there is no such offer of the ownership")]
+    OwnershipOfferNotFound,
     /// Address and password do not let anybody in.
     #[error("the sign-in is refused")]
     SignInRefused,
+    /// Too many passwords are waiting to be checked.
+    #[error("too many passwords are waiting")]
+    Busy,
+    /// Too many tries failed; for how long the next one is refused.
+    #[error("too many tries failed")]
+    Throttled(Duration),
+    /// So many tries failed that only a password reset helps.
+    #[error("a password reset is needed")]
+    NeedsReset,
+    /// The current password is another one.
+    #[error("the current password is wrong")]
+    PasswordWrong,
+    /// The token is no open password reset's.
+    #[error("there is no such password reset")]
+    ResetNotFound,
+    /// The caller has no such session.
+    #[error("there is no such session")]
+    SessionNotFound,
     /// The refresh token is not good.
     #[error("the refresh is refused")]
     RefreshRefused,
@@ -110,7 +134,19 @@ impl From<Error> for Fault {
             }
             Error::NoSeatLeft { seats } => Self::new(Code::ResourceExhausted, "NO_SEAT_LEFT").with("seats", seats),
             Error::InvitationNotFound => Self::new(Code::NotFound, "INVITATION_NOT_FOUND"),
+            Error::ConfirmationNotFound => Self::new(Code::NotFound, "CONFIRMATION_NOT_FOUND"),
+            Error::OwnershipOfferNotFound => Self::new(Code::NotFound, "OWNERSHIP_OFFER_NOT_FOUND"),
             Error::SignInRefused => Self::new(Code::Unauthenticated, "SIGN_IN_REFUSED"),
+            Error::Busy => Self::new(Code::ResourceExhausted, "SIGN_IN_BUSY").retry_after(RETRY_AFTER),
+            Error::Throttled(wait) => {
+                let seconds = wait.as_secs().max(1);
+                let fault = Self::new(Code::ResourceExhausted, "TOO_MANY_ATTEMPTS").retry_after(wait);
+                fault.with("seconds", seconds.to_string())
+            }
+            Error::NeedsReset => Self::new(Code::FailedPrecondition, "PASSWORD_RESET_NEEDED"),
+            Error::PasswordWrong => Self::new(Code::PermissionDenied, "PASSWORD_WRONG"),
+            Error::ResetNotFound => Self::new(Code::NotFound, "PASSWORD_RESET_NOT_FOUND"),
+            Error::SessionNotFound => Self::new(Code::NotFound, "SESSION_NOT_FOUND"),
             Error::RefreshRefused => Self::new(Code::Unauthenticated, "REFRESH_REFUSED"),
             // NOT_FOUND too: an account that exists here and not there is one whose provisioning is still under way.
             Error::Peer { ref status, .. }
@@ -142,8 +178,16 @@ mod tests {
             Error::TeamsNotFound(vec![]),
             Error::NoSeatLeft { seats: "5".to_owned() },
             Error::InvitationNotFound,
+            Error::ConfirmationNotFound,
+            Error::OwnershipOfferNotFound,
             Error::SignInRefused,
             Error::RefreshRefused,
+            Error::Busy,
+            Error::Throttled(RETRY_AFTER),
+            Error::NeedsReset,
+            Error::PasswordWrong,
+            Error::ResetNotFound,
+            Error::SessionNotFound,
         ];
         for error in refusals.into_iter().chain(others) {
             let fault = Fault::from(error);

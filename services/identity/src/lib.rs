@@ -6,6 +6,7 @@
 //!   in the same transaction and adds a revocation, which `worker::revocations` tells every verifier within milliseconds.
 
 mod api;
+mod client;
 mod config;
 mod domain;
 mod effects;
@@ -15,16 +16,20 @@ mod mail;
 mod passwords;
 mod peers;
 mod store;
+mod strength;
+mod throttle;
 mod worker;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use diwan_access::{Signer, keys};
+use diwan_access::{Pages, Signer, keys};
 use diwan_feed::FeedServer;
 use diwan_launch::{Component, Context};
 use diwan_proto::identity::v1::{
-    account_service_server::AccountServiceServer, revocation_service_server::RevocationServiceServer,
+    account_service_server::AccountServiceServer, credential_service_server::CredentialServiceServer,
+    invitation_service_server::InvitationServiceServer, ownership_service_server::OwnershipServiceServer,
+    revocation_service_server::RevocationServiceServer, role_service_server::RoleServiceServer,
     session_service_server::SessionServiceServer, user_service_server::UserServiceServer,
 };
 use diwan_store::{Database, Wake, answers, pool};
@@ -69,20 +74,31 @@ impl Component for Service {
             courier: Arc::new(Courier::new(&config, clock.clone())?),
         };
         worker::jobs::start(&context.drain, effects.clone());
+        worker::expiry::start(&context.drain, effects.clone());
         answers::purge_regularly(&context.drain, &pool, &clock);
         worker::janitor::start(&context.drain, database.clone(), clock.clone());
         let revocations = worker::revocations::start(&context.drain, database.clone(), clock.clone());
         let api = Api {
             database: database.clone(),
             clock: clock.clone(),
-            passwords: Passwords::new(config.password_runs)?,
+            passwords: Passwords::new(config.password_runs, config.password_line)?,
+            limits: config.limits,
             access: Signer::load(&context.keys, keys::ACCESS, clock.clone())?,
             effects,
+            pages: Pages::load()?,
         };
         let methods = Methods::new(self.name())
             .with(AccountServiceServer::new(api.clone()))
             .await
             .with(UserServiceServer::new(api.clone()))
+            .await
+            .with(RoleServiceServer::new(api.clone()))
+            .await
+            .with(OwnershipServiceServer::new(api.clone()))
+            .await
+            .with(InvitationServiceServer::new(api.clone()))
+            .await
+            .with(CredentialServiceServer::new(api.clone()))
             .await
             .with(SessionServiceServer::new(api))
             .await

@@ -1,12 +1,14 @@
-//! Passwords: argon2id on a bounded pool.
+//! Passwords: argon2id on a bounded pool with a bounded line in front of it.
 
 use std::{num::NonZero, sync::Arc};
 
-use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
+use argon2::{
+    Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version, password_hash::phc::PasswordHash,
+};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use crate::error::Error;
+use crate::{error::Error, strength};
 
 /// OWASP's Password Storage Cheat Sheet: 19 MiB, two passes, one lane.
 const MEMORY_KIB: u32 = 19_456;
@@ -16,65 +18,107 @@ const LANES: u32 = 1;
 /// A password, wiped when it is dropped.
 pub type Password = Zeroizing<String>;
 
+/// What a check found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Whether the password is the one that the hash was made of.
+    pub right: bool,
+    /// Whether the hash was made with other parameters than those of today.
+    pub outdated: bool,
+}
+
 /// Hashes and checks passwords. Clones share the pool.
+///
+/// At most `runs` compute, so at most `runs` x 19 MiB are in use; each holds its permit for as long as it computes, even when its
+/// caller has gone. At most `line` more wait, which costs the text of a password each; whoever comes then is refused at once.
 #[derive(Clone)]
 pub struct Passwords {
-    /// Bounds memory and CPU: each run holds a permit for as long as it computes, even when its caller has gone.
     permits: Arc<Semaphore>,
+    /// One for each who computes or waits.
+    places: Arc<Semaphore>,
     argon2: Argon2<'static>,
     /// The hash of nobody's password, so that a check without a user costs what every other does.
     nobody: Arc<str>,
 }
 
 impl Passwords {
-    /// As many runs at a time as `runs`.
+    /// As many runs at a time as `runs`, and as many callers waiting as `line`.
     ///
     /// # Errors
     /// [`Error::Password`]: the machine has no randomness.
-    pub fn new(runs: NonZero<usize>) -> Result<Self, Error> {
+    pub fn new(runs: NonZero<usize>, line: usize) -> Result<Self, Error> {
         let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(failed)?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let unknown: [u8; 32] = rand::random();
         let nobody = argon2.hash_password(&unknown).map_err(failed)?.to_string().into();
-        Ok(Self { permits: Arc::new(Semaphore::new(runs.get())), argon2, nobody })
+        let places = runs.get().saturating_add(line).min(Semaphore::MAX_PERMITS);
+        Ok(Self {
+            permits: Arc::new(Semaphore::new(runs.get())),
+            places: Arc::new(Semaphore::new(places)),
+            argon2,
+            nobody,
+        })
     }
 
     /// The hash to store, in PHC format.
     ///
     /// # Errors
-    /// [`Error::Password`].
+    /// [`Error::Busy`], [`Error::Password`].
     pub async fn hash(&self, password: Password) -> Result<String, Error> {
         let argon2 = self.argon2.clone();
-        self.run(move || Ok(argon2.hash_password(password.as_bytes()).map_err(failed)?.to_string())).await
+        self.run("argon2", move || Ok(argon2.hash_password(password.as_bytes()).map_err(failed)?.to_string())).await
     }
 
     /// Whether `password` is the one that `hash` was made of. Without a hash it is not, after the same work.
     ///
     /// # Errors
-    /// [`Error::Password`].
-    pub async fn verify(&self, password: Password, hash: Option<String>) -> Result<bool, Error> {
+    /// [`Error::Busy`], [`Error::Password`].
+    pub async fn verify(&self, password: Password, hash: Option<String>) -> Result<Checked, Error> {
         let (argon2, known) = (self.argon2.clone(), hash.is_some());
         let hash = hash.unwrap_or_else(|| self.nobody.to_string());
-        self.run(move || match argon2.verify_password(password.as_bytes(), hash.as_str()) {
-            Ok(()) => Ok(known),
-            Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
-            Err(error) => Err(failed(error)),
+        self.run("argon2", move || {
+            let hash = PasswordHash::new(&hash).map_err(failed)?;
+            let outdated = is_outdated(&hash, argon2.params());
+            match argon2.verify_password(password.as_bytes(), &hash) {
+                Ok(()) => Ok(Checked { right: known, outdated }),
+                Err(argon2::password_hash::Error::PasswordInvalid) => Ok(Checked { right: false, outdated }),
+                Err(error) => Err(failed(error)),
+            }
         })
         .await
     }
 
+    /// Why a new password is too weak; see [`strength::weaknesses`].
+    ///
+    /// # Errors
+    /// [`Error::Busy`], [`Error::Password`].
+    pub async fn weaknesses(&self, password: &Password, about: Vec<String>) -> Result<Vec<&'static str>, Error> {
+        let password = password.clone();
+        self.run("zxcvbn", move || Ok(strength::weaknesses(&password, &about))).await
+    }
+
     async fn run<T: Send + 'static>(
         &self,
+        name: &'static str,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        let place = self.places.clone().try_acquire_owned().map_err(|_| Error::Busy)?;
         let permit = self.permits.clone().acquire_owned().await.map_err(failed)?;
+        let span = tracing::info_span!("compute", otel.name = name);
         tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            work()
+            let _held = (place, permit);
+            span.in_scope(work)
         })
         .await
         .map_err(failed)?
     }
+}
+
+fn is_outdated(hash: &PasswordHash, today: &Params) -> bool {
+    let same = |params: &Params| {
+        (params.m_cost(), params.t_cost(), params.p_cost()) == (today.m_cost(), today.t_cost(), today.p_cost())
+    };
+    hash.algorithm != Algorithm::Argon2id.ident() || !Params::try_from(hash).is_ok_and(|params| same(&params))
 }
 
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -83,16 +127,49 @@ fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::mpsc, time::Duration};
+
     use super::*;
+
+    const ONE: NonZero<usize> = NonZero::<usize>::MIN;
+
+    fn password(text: &str) -> Password {
+        Zeroizing::new(text.to_owned())
+    }
 
     #[tokio::test]
     async fn a_password_is_known_by_its_hash_and_nobody_by_any() {
-        let passwords = Passwords::new(NonZero::<usize>::MIN).unwrap();
-        let password = |text: &str| Zeroizing::new(text.to_owned());
+        let passwords = Passwords::new(ONE, 0).unwrap();
         let hash = passwords.hash(password("كلمة سر طويلة")).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert!(passwords.verify(password("كلمة سر طويلة"), Some(hash.clone())).await.unwrap());
-        assert!(!passwords.verify(password("another one"), Some(hash)).await.unwrap());
-        assert!(!passwords.verify(password("another one"), None).await.unwrap());
+        let right = Checked { right: true, outdated: false };
+        let wrong = Checked { right: false, outdated: false };
+        assert_eq!(passwords.verify(password("كلمة سر طويلة"), Some(hash.clone())).await.unwrap(), right);
+        assert_eq!(passwords.verify(password("another one"), Some(hash)).await.unwrap(), wrong);
+        assert_eq!(passwords.verify(password("another one"), None).await.unwrap(), wrong);
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_weaker_times_is_still_right_but_outdated() {
+        let passwords = Passwords::new(ONE, 0).unwrap();
+        let params = Params::new(8_192, 1, 1, None).unwrap();
+        let old = Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password(b"an old password").unwrap();
+        let checked = passwords.verify(password("an old password"), Some(old.to_string())).await.unwrap();
+        assert_eq!(checked, Checked { right: true, outdated: true });
+    }
+
+    #[tokio::test]
+    async fn who_finds_the_line_full_is_refused_at_once_and_who_waits_is_served() {
+        let passwords = Passwords::new(ONE, 1).unwrap();
+        let (release, released) = mpsc::channel::<()>();
+        let computing = passwords.run("test", move || Ok(released.recv_timeout(Duration::from_mins(1)).is_ok()));
+        let waiting = passwords.run("test", || Ok(true));
+        let (mut computing, mut waiting) = (Box::pin(computing), Box::pin(waiting));
+        assert!(futures::poll!(&mut computing).is_pending() && futures::poll!(&mut waiting).is_pending());
+        assert!(matches!(passwords.run("test", || Ok(true)).await, Err(Error::Busy)));
+        assert!(futures::poll!(&mut waiting).is_pending(), "one computes at a time");
+        release.send(()).unwrap();
+        assert!(computing.await.unwrap() && waiting.await.unwrap());
+        assert!(passwords.run("test", || Ok(true)).await.unwrap(), "the line is empty again");
     }
 }

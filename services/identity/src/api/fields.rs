@@ -20,11 +20,19 @@ pub fn take_password(field: &mut String) -> Password {
     Zeroizing::new(mem::take(field))
 }
 
-/// A new password: 10 to 256 characters, exactly as they were typed.
-pub fn new_password(fields: &mut Fields, password: &Password) {
-    if !(10..=256).contains(&password.chars().count()) {
-        fields.refuse("password", "FIELD_LENGTH", &[("min", "10".to_owned()), ("max", "256".to_owned())]);
+/// A new password: 10 to 256 characters, exactly as they were typed, without these weaknesses.
+pub fn new_password(fields: &mut Fields, field: &str, password: &Password, weaknesses: &[&'static str]) {
+    if !has_good_length(password) {
+        fields.refuse(field, "FIELD_LENGTH", &[("min", "10".to_owned()), ("max", "256".to_owned())]);
     }
+    for reason in weaknesses {
+        fields.refuse(field, reason, &[]);
+    }
+}
+
+/// Whether it is worth looking at how strong a password is.
+pub fn has_good_length(password: &Password) -> bool {
+    (10..=256).contains(&password.chars().count())
 }
 
 /// A secret that has to be there.
@@ -35,11 +43,11 @@ pub fn required(fields: &mut Fields, field: &str, value: &str) {
 }
 
 /// An IANA time zone, as the time zone database spells it.
-pub fn time_zone(fields: &mut Fields, value: &str) -> String {
+pub fn time_zone(fields: &mut Fields, field: &str, value: &str) -> String {
     let zone = TimeZone::get(value).ok().filter(|zone| !zone.is_unknown());
     let name = zone.as_ref().and_then(TimeZone::iana_name);
     if name.is_none() {
-        fields.refuse("time_zone", TIME_ZONE, &[]);
+        fields.refuse(field, TIME_ZONE, &[]);
     }
     name.unwrap_or_default().to_owned()
 }

@@ -46,10 +46,13 @@ impl Api {
         if let Some(answer) = answers::find(self.database.pool(), &once).await? {
             return Ok(answer);
         }
+        let subjects = self.limits.invitation(caller.account_id);
+        self.admit(&subjects).await?;
         self.effects.peers.require_teams(user.account_id, &teams).await?;
         let lease = seat_lease(expiry(user.created_at));
         let add = self.add_invited(&once, &user, &teams);
-        let answer = self.seated(user.account_id, user.id, Some(lease), add).await?;
+        let added = self.seated(user.account_id, user.id, Some(lease), add).await;
+        let answer = self.counting_taken(&subjects, added).await?;
         self.effects.wake();
         Ok(answer)
     }
@@ -101,13 +104,22 @@ impl Api {
 
     pub(super) async fn accept(&self, mut message: AcceptInvitationRequest) -> Result<AcceptInvitationResponse, Fault> {
         let password = fields::take_password(&mut message.password);
+        let now = self.clock.now();
+        let token = Token::read(&message.token);
+        let open = match &token {
+            Some(token) => self.open_invitation(token, now).await?,
+            None => None,
+        };
+        // Without a token nothing is computed for whoever asks.
+        let weaknesses = match &open {
+            Some(user) => self.weaknesses(&password, &[&user.name, &user.email]).await?,
+            None => Vec::new(),
+        };
         let mut fields = Fields::new();
         fields::required(&mut fields, "token", &message.token);
-        fields::new_password(&mut fields, &password);
+        fields::new_password(&mut fields, "password", &password, &weaknesses);
         fields.finish()?;
-        let token = Token::read(&message.token).ok_or(Error::InvitationNotFound)?;
-        let now = self.clock.now();
-        self.require_open(&token, now).await?;
+        let (Some(token), Some(_)) = (token, open) else { return Err(Error::InvitationNotFound.into()) };
         let hash = self.passwords.hash(password).await?;
         let settle = Job::new(token.account, Effect::SettleSeat { user_id: token.subject });
         let (user, join) = self
@@ -124,11 +136,13 @@ impl Api {
         Ok(AcceptInvitationResponse { user: Some(encode::user(&user)) })
     }
 
-    /// So that a stranger's guess does not cost a password hash.
-    async fn require_open(&self, token: &Token, now: Timestamp) -> Result<(), Error> {
+    /// Whom the token invites now.
+    async fn open_invitation(&self, token: &Token, now: Timestamp) -> Result<Option<User>, Error> {
         let mut connection = self.database.pool().acquire().await?;
-        let open = invitations::is_open(&mut connection, token, now).await?;
-        if open { Ok(()) } else { Err(Error::InvitationNotFound) }
+        if !invitations::is_open(&mut connection, token, now).await? {
+            return Ok(None);
+        }
+        users::find(&mut connection, token.account, token.subject).await
     }
 
     async fn accepted(

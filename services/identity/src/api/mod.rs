@@ -1,17 +1,23 @@
 //! The RPCs: decode, let domain and store decide, encode.
 
 mod account;
+mod confirmation;
+mod credential;
 pub mod encode;
 mod fields;
 mod invitation;
+mod invitations;
+mod ownership;
 mod revocation;
+mod role;
 mod session;
+mod settings;
 mod standing;
 mod user;
 
 use std::{future::Future, sync::Arc};
 
-use diwan_access::Signer;
+use diwan_access::{Pages, Signer};
 use diwan_runtime::{Clock, worker::chain};
 use diwan_store::Database;
 #[cfg(test)]
@@ -19,6 +25,7 @@ pub use fields::TIME_ZONE;
 use jiff::Timestamp;
 pub use revocation::RevocationApi;
 use sqlx::PgConnection;
+pub use standing::cut_access;
 use uuid::Uuid;
 
 use crate::{
@@ -26,6 +33,7 @@ use crate::{
     error::Error,
     passwords::Passwords,
     store::jobs::{Effect, Job},
+    throttle::{self, Limits, Subject},
 };
 
 /// What the handlers of accounts, users and sessions share.
@@ -37,13 +45,30 @@ pub struct Api {
     pub clock: Arc<dyn Clock>,
     /// Hashes and checks passwords.
     pub passwords: Passwords,
+    /// How many failures are too many.
+    pub limits: Limits,
     /// Signs access tokens.
     pub access: Signer,
     /// What changes cause elsewhere.
     pub effects: Effects,
+    /// Who is shown which page.
+    pub pages: Pages,
 }
 
 impl Api {
+    /// Lets a try through or refuses it; see [`throttle::admit`].
+    async fn admit(&self, subjects: &[Subject]) -> Result<(), Error> {
+        throttle::admit(&mut *self.database.pool().acquire().await?, subjects, self.clock.now()).await
+    }
+
+    /// Counts an answer that tells that an address is taken.
+    async fn counting_taken<A>(&self, subjects: &[Subject], answer: Result<A, Error>) -> Result<A, Error> {
+        if matches!(answer, Err(Error::EmailTaken)) {
+            throttle::fail(&self.database, subjects, self.clock.now()).await?;
+        }
+        answer
+    }
+
     /// Takes a seat for a user and makes the change that he needs it for. The job is queued *before* the seat is taken:
     /// whatever happens from then on (a refusal, a crash, a caller who has gone), the seat ends as the user's state asks for.
     async fn seated<A>(

@@ -13,7 +13,7 @@ use diwan_proto::identity::v1::{
     RefreshSessionRequest, RefreshSessionResponse, RevocationSubject, SignInRequest, SignInResponse, SignOutRequest,
     SignOutResponse, Tokens, UserState, session_service_server::SessionService,
 };
-use diwan_runtime::ids;
+use diwan_runtime::{ids, worker::chain};
 use jiff::Timestamp;
 use sqlx::PgConnection;
 use tonic::{Request, Response, Status};
@@ -21,14 +21,26 @@ use uuid::Uuid;
 
 use super::{Api, encode, fields};
 use crate::{
+    client::Client,
     domain::{Presented, Token, User, email_key, presented},
     error::Error,
     passwords::Password,
-    store::{accounts, revocations, sessions, users},
+    store::{accounts, passwords, revocations, sessions, users},
+    throttle::{self, Subject},
 };
 
 /// The life of an access token.
 const ACCESS_LIFE: Duration = Duration::from_mins(5);
+
+/// Who has given his password.
+struct Recognized {
+    account: Uuid,
+    user: Uuid,
+    /// What it was checked against.
+    hash: String,
+    /// The password, where the hash is to be made anew.
+    outdated: Option<Password>,
+}
 
 /// What the tokens of a session are made of.
 struct Pair {
@@ -40,14 +52,16 @@ struct Pair {
 #[tonic::async_trait]
 impl SessionService for Api {
     async fn sign_in(&self, request: Request<SignInRequest>) -> Result<Response<SignInResponse>, Status> {
-        Ok(Response::new(self.begin(request.into_inner()).await?))
+        let client = Client::of(request.metadata());
+        Ok(Response::new(self.begin(request.into_inner(), &client).await?))
     }
 
     async fn refresh_session(
         &self,
         request: Request<RefreshSessionRequest>,
     ) -> Result<Response<RefreshSessionResponse>, Status> {
-        Ok(Response::new(self.refresh(&request.into_inner()).await?))
+        let client = Client::of(request.metadata());
+        Ok(Response::new(self.refresh(&request.into_inner(), &client).await?))
     }
 
     async fn sign_out(&self, request: Request<SignOutRequest>) -> Result<Response<SignOutResponse>, Status> {
@@ -58,42 +72,76 @@ impl SessionService for Api {
 }
 
 impl Api {
-    async fn begin(&self, mut message: SignInRequest) -> Result<SignInResponse, Fault> {
+    async fn begin(&self, mut message: SignInRequest, client: &Client) -> Result<SignInResponse, Fault> {
         let password = fields::take_password(&mut message.password);
         let mut fields = Fields::new();
         let email = fields.email("email", &message.email);
         fields::required(&mut fields, "password", &password);
         fields.finish()?;
-        let (account, id) = self.recognize(&email_key(&email), password).await?;
+        let email = email_key(&email);
+        let subjects = self.limits.sign_in(&email, client.address);
+        let recognized = self.recognize(&email, password, &subjects).await?;
         let now = self.clock.now();
         let pair = self
             .database
             .transaction("begin session", async |tx: &mut PgConnection| {
-                // Held until the session is there: a deactivation finds either no session or this one.
-                let user = users::find_for_share(tx, account, id).await?;
-                let user = user.filter(|user| user.state == UserState::Active).ok_or(Error::SignInRefused)?;
-                let refresh = Token::new(account, ids::new_id());
-                sessions::insert(tx, &refresh, user.id, now).await?;
-                let epochs = sessions::epochs(tx, account, refresh.subject).await?;
-                Ok::<_, Error>(Pair { user, refresh, epochs })
+                throttle::succeed(tx, &subjects, now).await?;
+                self.begun(tx, &recognized, client, now).await
             })
             .await?;
+        self.renew_hash(recognized).await;
         Ok(SignInResponse { tokens: Some(self.tokens(&pair)?), user: Some(encode::user(&pair.user)) })
     }
 
-    /// Whose address and password these are, if he may sign in. An unknown address, a wrong password and a user who may not
-    /// take the same way: the same two reads, one argon2 run, one refusal.
-    async fn recognize(&self, email: &str, password: Password) -> Result<(Uuid, Uuid), Error> {
-        let mut connection = self.database.pool().acquire().await?;
-        let (account, id) = accounts::find_email(&mut connection, email).await?.unwrap_or_default();
-        let credentials = users::credentials(&mut connection, account, id).await?;
-        drop(connection);
-        let (state, hash) = credentials.unwrap_or((UserState::Unspecified, None));
-        let right = self.passwords.verify(password, hash).await?;
-        if right && state == UserState::Active { Ok((account, id)) } else { Err(Error::SignInRefused) }
+    async fn begun(
+        &self,
+        tx: &mut PgConnection,
+        whose: &Recognized,
+        client: &Client,
+        now: Timestamp,
+    ) -> Result<Pair, Error> {
+        // Held until the session is there: a deactivation or a new password finds either no session or this one.
+        let user = users::find_for_share(tx, whose.account, whose.user).await?;
+        let credentials = users::credentials(tx, whose.account, whose.user).await?;
+        let unchanged = credentials == Some((UserState::Active, Some(whose.hash.clone())));
+        let user = user.filter(|_| unchanged).ok_or(Error::SignInRefused)?;
+        let refresh = Token::new(whose.account, ids::new_id());
+        sessions::insert(tx, &refresh, user.id, client, now).await?;
+        let epochs = sessions::epochs(tx, whose.account, refresh.subject).await?;
+        Ok(Pair { user, refresh, epochs })
     }
 
-    async fn refresh(&self, message: &RefreshSessionRequest) -> Result<RefreshSessionResponse, Fault> {
+    /// Whose address and password these are, if he may sign in. An unknown address, a wrong password and a user who may not
+    /// take the same way: the same reads, one argon2 run, one more failure counted, one refusal.
+    async fn recognize(&self, email: &str, password: Password, subjects: &[Subject]) -> Result<Recognized, Error> {
+        let mut connection = self.database.pool().acquire().await?;
+        throttle::admit(&mut connection, subjects, self.clock.now()).await?;
+        let (account, user) = accounts::find_email(&mut connection, email).await?.unwrap_or_default();
+        let credentials = users::credentials(&mut connection, account, user).await?;
+        drop(connection);
+        let (state, hash) = credentials.unwrap_or((UserState::Unspecified, None));
+        let checked = self.passwords.verify(password.clone(), hash.clone()).await?;
+        if let (true, UserState::Active, Some(hash)) = (checked.right, state, hash) {
+            let outdated = checked.outdated.then_some(password);
+            return Ok(Recognized { account, user, hash, outdated });
+        }
+        throttle::fail(&self.database, subjects, self.clock.now()).await?;
+        Err(Error::SignInRefused)
+    }
+
+    /// Hashes a password again whose hash was made with the parameters of another day. It may fail: the old one is still good.
+    async fn renew_hash(&self, recognized: Recognized) {
+        let Recognized { account, user, hash, outdated: Some(password) } = recognized else { return };
+        let renewed = async {
+            let new = self.passwords.hash(password).await?;
+            passwords::replace(&mut *self.database.pool().acquire().await?, account, user, &hash, &new).await
+        };
+        if let Err(error) = renewed.await {
+            tracing::warn!(%account, %user, error = chain(&error), "a password keeps its outdated hash");
+        }
+    }
+
+    async fn refresh(&self, message: &RefreshSessionRequest, client: &Client) -> Result<RefreshSessionResponse, Fault> {
         let mut fields = Fields::new();
         fields::required(&mut fields, "refresh_token", &message.refresh_token);
         fields.finish()?;
@@ -101,7 +149,7 @@ impl Api {
         let now = self.clock.now();
         let pair = self
             .database
-            .transaction("refresh session", async |tx: &mut PgConnection| rotate(tx, &token, now).await)
+            .transaction("refresh session", async |tx: &mut PgConnection| rotate(tx, &token, client, now).await)
             .await?
             .ok_or(Error::RefreshRefused)?;
         Ok(RefreshSessionResponse { tokens: Some(self.tokens(&pair)?) })
@@ -139,7 +187,7 @@ impl Api {
 /// The next pair for a refresh token; `None` is a refusal, which is committed all the same: a reused token ends its session.
 ///
 /// Of two exchanges of one token at once the row lock makes one the later, and its answer is the one that stays good.
-async fn rotate(tx: &mut PgConnection, token: &Token, now: Timestamp) -> Result<Option<Pair>, Error> {
+async fn rotate(tx: &mut PgConnection, token: &Token, client: &Client, now: Timestamp) -> Result<Option<Pair>, Error> {
     let Some(user_id) = sessions::user_of(tx, token, now).await? else { return Ok(None) };
     // The user before the session, as a deactivation takes them.
     let user = users::find_for_share(tx, token.account, user_id).await?;
@@ -148,7 +196,7 @@ async fn rotate(tx: &mut PgConnection, token: &Token, now: Timestamp) -> Result<
     match presented(token, &remembered) {
         Presented::Newest | Presented::Parent => {
             let refresh = token.successor();
-            sessions::rotate(tx, token, &refresh, now).await?;
+            sessions::rotate(tx, token, &refresh, client, now).await?;
             let epochs = sessions::epochs(tx, token.account, token.subject).await?;
             Ok(Some(Pair { user, refresh, epochs }))
         }
@@ -161,7 +209,12 @@ async fn rotate(tx: &mut PgConnection, token: &Token, now: Timestamp) -> Result<
     }
 }
 
-async fn end_session(tx: &mut PgConnection, account: Uuid, session: Uuid, now: Timestamp) -> Result<(), Error> {
+pub(super) async fn end_session(
+    tx: &mut PgConnection,
+    account: Uuid,
+    session: Uuid,
+    now: Timestamp,
+) -> Result<(), Error> {
     if let Some(epoch) = sessions::end(tx, account, session, now).await? {
         revocations::insert(tx, account, (RevocationSubject::Session, session), epoch, now).await?;
     }

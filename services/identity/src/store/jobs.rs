@@ -35,9 +35,24 @@ pub enum Effect {
         /// The user, or who was to become one.
         user_id: Uuid,
     },
+    /// Send a link to choose a new password, if the address is somebody's who may sign in. Who that is is not looked up before,
+    /// so the job has the nil account.
+    SendPasswordReset {
+        /// The address in lower case.
+        email: String,
+        /// Until when the link is good.
+        good_until: Timestamp,
+    },
     /// Send the e-mail of an invitation, if it is still open.
     SendInvitation {
         /// The invited user.
+        user_id: Uuid,
+    },
+    /// Send the owner the e-mail that confirms his address, if it is not confirmed.
+    SendEmailConfirmation,
+    /// Tell an admin that the ownership is offered to him, if it still is.
+    SendOwnershipOffer {
+        /// The admin.
         user_id: Uuid,
     },
 }

@@ -8,12 +8,14 @@ use jiff::Timestamp;
 
 use crate::{
     error::Error,
-    store::{revocations, sessions},
+    store::{failures, passwords, revocations, sessions},
 };
 
 const EVERY: Duration = Duration::from_hours(1);
 /// Streams begin with the last ten minutes.
 const REVOCATIONS_KEPT: Duration = Duration::from_hours(1);
+/// So slow a guesser gets nowhere.
+const FAILURES_KEPT: Duration = Duration::from_hours(30 * 24);
 
 /// Starts the worker.
 pub fn start(drain: &Drain, database: Database, clock: Arc<dyn Clock>) {
@@ -26,6 +28,8 @@ async fn tidy(database: Database, clock: Arc<dyn Clock>) -> Result<(), Error> {
         let mut connection = database.pool().acquire().await?;
         while revocations::purge(&mut connection, before(now, REVOCATIONS_KEPT)).await? > 0 {}
         while sessions::purge(&mut connection, now).await? > 0 {}
+        while failures::purge(&mut connection, before(now, FAILURES_KEPT)).await? > 0 {}
+        while passwords::purge_resets(&mut connection, now).await? > 0 {}
         drop(connection);
         clock.sleep(EVERY).await;
     }

@@ -18,8 +18,9 @@ use diwan_proto::{
     team::v1::{
         AddMemberRequest, AddMemberResponse, BatchGetTeamsRequest, BatchGetTeamsResponse, CreateFallbackTeamRequest,
         CreateFallbackTeamResponse, CreateTeamRequest, CreateTeamResponse, GetTeamRequest, GetTeamResponse,
-        JoinTeamsRequest, JoinTeamsResponse, ListMembersRequest, ListMembersResponse, ListTeamsRequest,
-        ListTeamsResponse, RemoveMemberRequest, RemoveMemberResponse, Team, UpdateTeamRequest, UpdateTeamResponse,
+        JoinTeamsRequest, JoinTeamsResponse, ListMembersRequest, ListMembersResponse, ListMyTeamsRequest,
+        ListMyTeamsResponse, ListTeamsRequest, ListTeamsResponse, RemoveMemberRequest, RemoveMemberResponse, Team,
+        UpdateTeamRequest, UpdateTeamResponse,
         membership_service_server::{MembershipService, MembershipServiceServer},
         team_service_server::{TeamService, TeamServiceServer},
     },
@@ -204,6 +205,9 @@ impl MembershipService for Others {
         unused()
     }
     async fn list_members(&self, _: Request<ListMembersRequest>) -> Answer<ListMembersResponse> {
+        unused()
+    }
+    async fn list_my_teams(&self, _: Request<ListMyTeamsRequest>) -> Answer<ListMyTeamsResponse> {
         unused()
     }
 }

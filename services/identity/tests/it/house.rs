@@ -99,6 +99,10 @@ impl House {
         Self::start(clock, Env::default()).await
     }
 
+    pub async fn at_with(clock: Arc<dyn Clock>, env: Env) -> Self {
+        Self::start(clock, env).await
+    }
+
     async fn start(clock: Arc<dyn Clock>, env: Env) -> Self {
         let (world, database) = (World::new(clock), TestDatabase::new(&MIGRATIONS).await);
         let (others, mail) = (Others::start(&world).await, TempDir::new().unwrap());

@@ -11,6 +11,7 @@ use diwan_e2e::{
 use diwan_proto::{
     access::v1::Caller,
     conversation::v1::{IngestMessageRequest, ingest_service_client::IngestServiceClient},
+    identity::v1::{ListSessionsRequest, credential_service_client::CredentialServiceClient},
     team::v1::{CreateTeamRequest, ListTeamsRequest, team_service_client::TeamServiceClient},
 };
 use diwan_runtime::SystemClock;
@@ -27,10 +28,14 @@ use crate::{
 };
 
 /// Fields in which any value is good, or bad ones are not told apart on purpose: method, field (`*` for all below), reason.
-const UNCHECKED: [(&str, &str, &str); 15] = [
+const UNCHECKED: [(&str, &str, &str); 19] = [
     ("SignIn", "password", "the same answer whatever is wrong"),
+    ("ChangePassword", "current_password", "it is right or not"),
+    ("ResetPassword", "token", "a token is known or not"),
     ("RefreshSession", "refresh_token", "a token is good or refused"),
     ("AcceptInvitation", "token", "a token is known or not"),
+    ("ConfirmEmail", "token", "a token is known or not"),
+    ("UpdateAccount", "account.*", "only what the mask names is looked at"),
     ("ConnectMailbox", "imap.password", "a mail server's password may be anything"),
     ("ConnectMailbox", "smtp.password", "a mail server's password may be anything"),
     ("UpdateTeam", "team.*", "only what the mask names is looked at"),
@@ -68,6 +73,7 @@ struct Foreign {
     owner: Person,
     team: String,
     conversation: String,
+    session: String,
 }
 
 impl World {
@@ -79,7 +85,8 @@ impl World {
         let gateway = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         let team = team(&other).await;
         let conversation = conversation(&fresh, &other, &team).await;
-        let foreign = Foreign { owner: other, team, conversation };
+        let session = session(&other).await;
+        let foreign = Foreign { owner: other, team, conversation, session };
         Self { fresh, gateway, rules: Rules::load().unwrap(), owner, foreign }
     }
 
@@ -124,6 +131,11 @@ async fn channel(fresh: &Fresh, service: &str) -> Channel {
 async fn team(owner: &Person) -> String {
     let request = CreateTeamRequest { request_id: request_id(), name: "Secret".into(), ..CreateTeamRequest::default() };
     TeamServiceClient::new(owner.way()).create_team(request).await.unwrap().into_inner().team.unwrap().id
+}
+
+async fn session(owner: &Person) -> String {
+    let request = ListSessionsRequest::default();
+    CredentialServiceClient::new(owner.way()).list_sessions(request).await.unwrap().into_inner().sessions[0].id.clone()
 }
 
 async fn conversation(fresh: &Fresh, owner: &Person, team: &str) -> String {
@@ -216,10 +228,19 @@ fn good(path: &str, field: &FieldDescriptor, id: &dyn Fn(&str) -> String) -> Opt
         ("language", _) => text("en"),
         ("host", _) => text("127.0.0.1"),
         ("time_zone", _) => text("UTC"),
-        ("password", _) => text(support::PASSWORD),
+        ("password" | "current_password" | "new_password", _) => text(support::PASSWORD),
         ("token" | "cursor" | "grants", _) => None,
         ("port", _) => Some(Value::I32(1)),
         ("seats", _) => Some(Value::I32(5)),
+        ("days", Kind::Message(inner)) => {
+            let mut day = DynamicMessage::new(inner.clone());
+            day.set_field_by_name("weekday", Value::EnumNumber(1));
+            let shifts = inner.get_field_by_name("shifts")?;
+            let Kind::Message(shift) = shifts.kind() else { return None };
+            day.set_field(&shifts, Value::List(vec![Value::Message(DynamicMessage::new(shift))]));
+            Some(Value::Message(day))
+        }
+        ("holidays", _) => text("2026-12-25"),
         ("security" | "role", _) => Some(Value::EnumNumber(3)),
         ("update_mask", Kind::Message(inner)) => {
             let mut mask = DynamicMessage::new(inner);
@@ -269,6 +290,7 @@ impl Foreign {
             "team_id" | "team.id" | "team_ids" => Some(self.team.clone()),
             "user_id" | "holder_id" => Some(self.owner.user.id.clone()),
             "conversation_id" => Some(self.conversation.clone()),
+            "session_id" => Some(self.session.clone()),
             _ => None,
         }
     }

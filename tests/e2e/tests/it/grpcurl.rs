@@ -24,12 +24,14 @@ fn text(output: &Output) -> String {
 }
 
 /// The services that the gateway lists, and a method of each that anybody or an owner may call without arguments.
-const CALLS: [(&str, &str); 9] = [
+const CALLS: [(&str, &str); 11] = [
     ("diwan.billing.v1.SeatService", "ListSeats"),
     ("diwan.billing.v1.SubscriptionService", "GetSubscription"),
     ("diwan.conversation.v1.ConversationService", "ListConversations"),
     ("diwan.conversation.v1.InboxService", "ListAvailability"),
+    ("diwan.gateway.v1.BootstrapService", "GetBootstrap"),
     ("diwan.identity.v1.AccountService", "GetAccount"),
+    ("diwan.identity.v1.CredentialService", "ListSessions"),
     ("diwan.identity.v1.UserService", "ListUsers"),
     ("diwan.mailbox.v1.MailboxService", "ListMailboxes"),
     ("diwan.team.v1.TeamService", "ListTeams"),

@@ -1,0 +1,168 @@
+//! Whoever guesses is slowed down.
+
+use std::{sync::Arc, time::Duration};
+
+use diwan_identity::Service;
+use diwan_launch::Component as _;
+use diwan_proto::identity::v1::{SignInRequest, SignInResponse, session_service_client::SessionServiceClient};
+use diwan_runtime::{Env, MockClock};
+use diwan_transport::{CLIENT_ADDRESS, Network, Transport};
+use futures::future::join_all;
+use jiff::Timestamp;
+use tempfile::TempDir;
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt as _;
+
+use crate::house::{House, PASSWORD, invite_request, refusal, refused, sign_up_request};
+
+const WRONG: &str = "not her password";
+
+/// `message` as it comes through the gateway from an IP address.
+pub fn from<M>(address: &str, message: M) -> Request<M> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert(CLIENT_ADDRESS, address.parse().unwrap());
+    request
+}
+
+fn throttled() -> (Code, String) {
+    refused(Code::ResourceExhausted, "TOO_MANY_ATTEMPTS")
+}
+
+fn wrong() -> (Code, String) {
+    refused(Code::Unauthenticated, "SIGN_IN_REFUSED")
+}
+
+pub async fn house_at(clock: &MockClock, env: Env) -> House {
+    House::at_with(Arc::new(clock.clone()), env).await
+}
+
+pub fn clock() -> MockClock {
+    MockClock::at(Timestamp::from_second(1_800_000_000).unwrap())
+}
+
+impl House {
+    /// Another replica on the same database.
+    async fn replica(&self, mail: &TempDir, env: Env) -> Transport {
+        let env = env
+            .with("DIWAN_IDENTITY_DATABASE_URL", &self.database.url)
+            .with("DIWAN_IDENTITY_MAIL_FOLDER", mail.path().to_str().unwrap());
+        let network = Network::local();
+        let front = Service.start(self.world.context("identity", env)).await.unwrap();
+        network.slot("identity").unwrap().fill(front);
+        network.to("identity")
+    }
+
+    async fn sign_in_from(&self, address: &str, email: &str, password: &str) -> Result<SignInResponse, Status> {
+        let request = SignInRequest { email: email.into(), password: password.into() };
+        Ok(self.sessions().sign_in(from(address, request)).await?.into_inner())
+    }
+}
+
+#[tokio::test]
+async fn of_64_wrong_passwords_at_once_at_two_replicas_exactly_ten_are_looked_at() {
+    let clock = clock();
+    let env = Env::default().with("DIWAN_IDENTITY_PASSWORD_LINE", "64");
+    let house = house_at(&clock, env.clone()).await;
+    house.owner("mona@example.com").await;
+    let mail = TempDir::new().unwrap();
+    let doors = [house.world.to("identity"), house.replica(&mail, env).await];
+    let answers = join_all((0..64).map(|index| {
+        let mut sessions = SessionServiceClient::new(doors[index % 2].clone());
+        let request = SignInRequest { email: "mona@example.com".into(), password: format!("{WRONG} {index}") };
+        tokio::spawn(async move { sessions.sign_in(request).await })
+    }))
+    .await;
+    let (mut looked_at, mut turned_away) = (0, 0);
+    for status in answers.into_iter().map(|answer| answer.unwrap().unwrap_err()) {
+        let delay = status.get_details_retry_info().and_then(|info| info.retry_delay);
+        match refusal::<()>(Err(status)) {
+            answer if answer == wrong() => looked_at += 1,
+            answer if answer == throttled() => {
+                turned_away += 1;
+                assert_eq!(delay, Some(Duration::from_secs(30)));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((looked_at, turned_away), (10, 54));
+    let counted: (i32, i32) = sqlx::query_as("select recent, in_a_row from failures where counter = 'SIGN_IN'")
+        .fetch_one(&house.database.pool)
+        .await
+        .unwrap();
+    assert_eq!(counted, (10, 10));
+    assert_eq!(refusal(house.sign_in("mona@example.com", PASSWORD).await), throttled(), "nor is the right one");
+    clock.advance(Duration::from_secs(30));
+    house.member("mona@example.com").await;
+    assert_eq!(house.count("failures").await, 0, "a success wipes them out");
+}
+
+#[tokio::test]
+async fn an_address_that_nobody_has_is_slowed_down_like_any_other() {
+    let clock = clock();
+    let house = house_at(&clock, Env::default()).await;
+    house.owner("mona@example.com").await;
+    let mut stories = Vec::new();
+    for email in ["mona@example.com", "nobody@example.com"] {
+        let mut story = Vec::new();
+        for round in 0..12 {
+            let status = house.sign_in(email, WRONG).await.unwrap_err();
+            story.push((round, status.code(), status.message().to_owned(), status.details().to_vec()));
+        }
+        stories.push(story);
+    }
+    assert_eq!(stories[0][9].1, Code::Unauthenticated);
+    assert_eq!(stories[0][10].1, Code::ResourceExhausted);
+    assert_eq!(stories[0], stories[1]);
+}
+
+#[tokio::test]
+async fn each_failure_after_the_tenth_makes_the_wait_longer() {
+    let clock = clock();
+    let house = house_at(&clock, Env::default()).await;
+    house.owner("mona@example.com").await;
+    for _ in 0..10 {
+        assert_eq!(refusal(house.sign_in("mona@example.com", WRONG).await), wrong());
+    }
+    for seconds in [30, 60, 120] {
+        let status = house.sign_in("mona@example.com", WRONG).await.unwrap_err();
+        assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(Duration::from_secs(seconds)));
+        clock.advance(Duration::from_secs(seconds));
+        assert_eq!(refusal(house.sign_in("mona@example.com", WRONG).await), wrong());
+    }
+}
+
+#[tokio::test]
+async fn failures_from_one_ip_address_count_together_and_no_success_wipes_them_out() {
+    let env = Env::default().with("DIWAN_IDENTITY_FAILURES_PER_IP", "3");
+    let house = house_at(&clock(), env).await;
+    house.owner("mona@example.com").await;
+    for email in ["a@example.com", "b@example.com"] {
+        assert_eq!(refusal(house.sign_in_from("192.0.2.1", email, WRONG).await), wrong());
+    }
+    house.sign_in_from("192.0.2.1", "mona@example.com", PASSWORD).await.unwrap();
+    assert_eq!(refusal(house.sign_in_from("192.0.2.1", "c@example.com", WRONG).await), wrong());
+    assert_eq!(refusal(house.sign_in_from("192.0.2.1", "mona@example.com", PASSWORD).await), throttled());
+    house.sign_in_from("192.0.2.2", "mona@example.com", PASSWORD).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_asks_for_many_addresses_is_no_longer_told_which_are_taken() {
+    let house = house_at(&clock(), Env::default()).await;
+    let owner = house.owner("mona@example.com").await;
+    let ask = async |address: &str| {
+        refusal(house.accounts().sign_up(from(address, sign_up_request("mona@example.com"))).await)
+    };
+    let taken = refused(Code::AlreadyExists, "EMAIL_TAKEN");
+    for _ in 0..10 {
+        assert_eq!(ask("192.0.2.1").await, taken);
+    }
+    assert_eq!(ask("192.0.2.1").await, throttled());
+    assert_eq!(ask("192.0.2.2").await, taken);
+    let team = house.others.add_team(&owner.user.account_id);
+    let invite =
+        async || refusal(house.users().invite_user(owner.says(invite_request("mona@example.com", &team))).await);
+    for _ in 0..10 {
+        assert_eq!(invite().await, taken);
+    }
+    assert_eq!(invite().await, throttled());
+}

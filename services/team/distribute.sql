@@ -5,4 +5,5 @@ select create_distributed_table('members', 'account_id', colocate_with => 'teams
 select create_distributed_table('memberships', 'account_id', colocate_with => 'teams');
 select create_distributed_table('accounts', 'account_id', colocate_with => 'teams');
 select create_distributed_table('answers', 'account_id', colocate_with => 'teams');
--- Local to the coordinator: the feed is one order of events over all accounts (feed_events, feed_generation).
+-- Local to the coordinator: the feed is one order of events over all accounts and one cursor a
+-- followed feed (feed_events, feed_generation, feed_cursors).

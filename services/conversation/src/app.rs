@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use diwan_runtime::{Clock, Drain};
 use diwan_store::Database;
+use tokio::sync::Notify;
 
 use crate::{
     config::Settings,
@@ -23,6 +24,8 @@ pub struct App {
     pub settings: Settings,
     /// Teams that the routing of this process looks at next.
     pub wakeups: Wakeups,
+    /// The working hours of a team may have changed.
+    pub hours_changed: Notify,
     /// Our own feed, for the streams.
     pub hub: Hub,
     /// The streams of this process.

@@ -32,7 +32,7 @@ use crate::{
     api::Api,
     app::App,
     config::Settings,
-    worker::{feeds, hub, hub::Hub, presence, router, sender},
+    worker::{feeds, hub, hub::Hub, presence, router, sender, shifts},
 };
 
 pub(crate) use crate::error::Error;
@@ -63,6 +63,7 @@ impl Component for Service {
         hub::start(&app);
         presence::start(&app);
         router::start(&app);
+        shifts::start(&app);
         sender::start(&app, context.network.to("mailbox").signed(&context.signer));
         let feed = FeedServer::new(app.database.clone(), context.clock.clone(), context.drain.clone());
         let api = Api(app);
@@ -91,6 +92,7 @@ async fn open(context: &Context) -> Result<App, BoxError> {
         drain: context.drain.clone(),
         settings,
         wakeups: Default::default(),
+        hours_changed: Default::default(),
         hub: Hub::new(head),
         sessions: Default::default(),
     })

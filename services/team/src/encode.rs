@@ -20,6 +20,8 @@ impl From<Team> for proto::Team {
     fn from(team: Team) -> Self {
         let settings = team.settings;
         Self {
+            working_hours: team.hours.as_ref().map(diwan_hours::write),
+            time_zone: team.zone,
             id: team.id.to_string(),
             account_id: team.account.to_string(),
             name: settings.name,

@@ -22,6 +22,9 @@ pub(crate) enum Error {
     /// It would leave the user without a team.
     #[error("it is the user's last membership")]
     LastMembership,
+    /// An event of another service cannot be read.
+    #[error("an event cannot be read")]
+    Event(#[from] prost::DecodeError),
     /// The database failed.
     #[error("the database failed")]
     Store(#[from] diwan_store::Error),
@@ -35,6 +38,7 @@ impl From<Error> for Fault {
             Error::UserNotFound(id) => Self::new(Code::NotFound, "USER_NOT_FOUND").with("user_id", id.to_string()),
             Error::TeamNameTaken(name) => Self::new(Code::AlreadyExists, "TEAM_NAME_TAKEN").with("name", name),
             Error::LastMembership => Self::new(Code::FailedPrecondition, "LAST_MEMBERSHIP"),
+            Error::Event(error) => Self::internal(error),
             Error::Store(error) => error.into(),
         }
     }

@@ -1,7 +1,7 @@
 //! Teams: their settings, and who belongs to them.
 //!
 //! Every active user belongs to at least one active team, and every account has one fallback team. Other services follow
-//! the feed of changes.
+//! the feed of changes; of identity's it takes the accounts' time zones, by which working hours count.
 
 mod api;
 mod change;
@@ -9,13 +9,15 @@ mod config;
 mod domain;
 mod encode;
 mod error;
+mod follow;
 mod store;
 
 use async_trait::async_trait;
 use diwan_feed::FeedServer;
 use diwan_launch::{Component, Context};
 use diwan_proto::team::v1::{
-    membership_service_server::MembershipServiceServer, team_service_server::TeamServiceServer,
+    hours_service_server::HoursServiceServer, membership_service_server::MembershipServiceServer,
+    team_service_server::TeamServiceServer,
 };
 use diwan_store::{Database, Wake, answers, pool};
 use diwan_transport::{BoxError, Front, Methods};
@@ -45,9 +47,12 @@ impl Component for Service {
         answers::purge_regularly(&context.drain, &pool, &context.clock);
         let database = Database::new(pool.clone(), Wake::start(&context.drain, &pool));
         let feed = FeedServer::new(database.clone(), context.clock.clone(), context.drain.clone());
+        follow::start(&context, &database);
         let api = Api { database, clock: context.clock };
         let methods = Methods::new(self.name())
             .with(TeamServiceServer::new(api.clone()))
+            .await
+            .with(HoursServiceServer::new(api.clone()))
             .await
             .with(MembershipServiceServer::new(api))
             .await

@@ -20,11 +20,13 @@
 mod database;
 mod distribution;
 mod eventually;
+mod feed;
 mod status;
 mod world;
 
 pub use database::TestDatabase;
 pub use distribution::undistributed;
 pub use eventually::{Outcome, eventually};
+pub use feed::FakeFeed;
 pub use status::{bad_fields, metadata, reason};
 pub use world::{Person, World};

@@ -12,7 +12,7 @@ use crate::{
         state::{Cause, State},
     },
     store::{
-        Tx, claim, decisions,
+        Tx, claim, decisions, hours,
         record::{Changed, Why, record},
         slots, teams,
     },
@@ -30,7 +30,8 @@ pub const BATCH: usize = 200;
 pub async fn assign(tx: &mut Tx, account: Uuid, team_id: Uuid, now: Timestamp) -> Result<usize, Error> {
     let Some(team) = teams::lock(tx, account, team_id).await? else { return Ok(0) };
     let waiting = claim::waiting(tx, account, team_id, i64::try_from(BATCH).unwrap_or(i64::MAX)).await?;
-    if waiting.is_empty() {
+    // Outside its hours a team's queue waits. The lock keeps the hours as they are.
+    if waiting.is_empty() || !hours::is_open(tx, account, team_id, now).await? {
         return Ok(0);
     }
     slots::lock_candidates(tx, account, team_id).await?;

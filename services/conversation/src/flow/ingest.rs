@@ -18,7 +18,7 @@ use crate::{
     store::{
         Tx, contacts,
         conversations::{self, Conversation, New},
-        lost_race,
+        hours, lost_race,
         messages::{self, Attachment, Message},
         record::{Changed, Why, record},
         slots, teams,
@@ -112,8 +112,8 @@ async fn reopen(
         slots::lock(tx, account, team, holder).await?;
         let limit = teams::limit(tx, account, team).await?;
         // Looked at under his slot's lock, so it stays true until the commit.
-        let eligible =
-            slots::agents(tx, account, team, Some(holder)).await?.iter().any(|a| hindrance(limit, a).is_none());
+        let eligible = hours::is_open(tx, account, team, now).await?
+            && slots::agents(tx, account, team, Some(holder)).await?.iter().any(|a| hindrance(limit, a).is_none());
         if eligible {
             if !conversations::hold(tx, account, closed.id, closed.version, holder, now).await? {
                 return Err(lost_race(tx).await);

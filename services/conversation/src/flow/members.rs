@@ -14,7 +14,7 @@ use crate::{
         state::{Cause, State},
     },
     store::{
-        Tx, conversations, feed,
+        Tx, conversations, feed, hours,
         record::{Changed, Why, record},
         slots, teams, users,
     },
@@ -28,6 +28,8 @@ pub async fn team_changed(
     now: Timestamp,
 ) -> Result<Vec<Team>, Error> {
     let Some(taken) = teams::upsert(tx, account, id, version, team).await? else { return Ok(Vec::new()) };
+    let hours = team.working_hours.as_ref().map(diwan_hours::trusted);
+    hours::set(tx, account, id, hours.as_ref().map(|hours| (hours, team.time_zone.as_str())), now).await?;
     if taken.limit_lifted {
         slots::restart_counts(tx, account, id).await?;
     }

@@ -18,6 +18,7 @@ pub mod contacts;
 pub mod conversations;
 pub mod decisions;
 pub mod feed;
+pub mod hours;
 pub mod messages;
 pub mod presence;
 pub mod record;

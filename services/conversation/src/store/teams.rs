@@ -1,6 +1,8 @@
 //! The teams, as the team service says.
 
 use diwan_proto::team::v1::Team as ProtoTeam;
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -111,7 +113,7 @@ pub async fn limit(tx: &mut Tx, account: Uuid, team: Uuid) -> Result<Option<i32>
 
 /// Teams in which a conversation waits that somebody could take: what a lost wake-up may have missed, at most `most` of them.
 /// It begins at who is there, so its cost does not grow with the teams nor with the queues.
-pub async fn deliverable(pool: &sqlx::PgPool, most: i64) -> Result<Vec<(Uuid, Uuid)>, Error> {
+pub async fn deliverable(pool: &sqlx::PgPool, now: Timestamp, most: i64) -> Result<Vec<(Uuid, Uuid)>, Error> {
     let rows = sqlx::query!(
         "select distinct s.account_id, s.team_id
          from presence p
@@ -120,10 +122,12 @@ pub async fn deliverable(pool: &sqlx::PgPool, most: i64) -> Result<Vec<(Uuid, Uu
          join users u on u.account_id = p.account_id and u.id = p.user_id and u.active
          where p.state = 'ACTIVE'
            and (t.assignment_limit = 0 or s.open_count < t.assignment_limit)
+           and (t.open or t.changes_at <= $2)
            and exists (select from conversations c
                        where c.account_id = s.account_id and c.team_id = s.team_id and c.state = 'QUEUED')
          limit $1",
-        most
+        most,
+        now.to_sqlx() as _
     )
     .fetch_all(pool)
     .instrument(diwan_store::span("find deliverable queues"))

@@ -53,6 +53,9 @@ impl Handler for Follower {
 
     fn committed(&self) {
         let woken = mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner));
+        if !woken.is_empty() {
+            self.app.hours_changed.notify_one();
+        }
         self.app.wake(woken);
     }
 }

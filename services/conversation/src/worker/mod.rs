@@ -6,4 +6,5 @@ pub mod presence;
 pub mod router;
 pub mod sender;
 pub mod sessions;
+pub mod shifts;
 pub mod wakeups;

@@ -52,7 +52,7 @@ pub async fn batch(app: &App, (account, team): Team) -> Result<usize, Error> {
 
 async fn sweep(app: Arc<App>) -> Result<(), Infallible> {
     loop {
-        match teams::deliverable(app.database.pool(), SWEEP).await {
+        match teams::deliverable(app.database.pool(), app.clock.now(), SWEEP).await {
             Ok(found) => app.wake(found),
             Err(error) => tracing::warn!(error = chain(&error), "the routing sweeper could not look"),
         }

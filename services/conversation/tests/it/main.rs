@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "clippy knows only the test functions themselves")]
 
 mod fakes;
+mod hours;
 mod mail;
 mod overtaken;
 mod path;

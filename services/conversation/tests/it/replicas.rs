@@ -23,7 +23,7 @@ use diwan_proto::{
     team::v1::{Membership, MembershipChanged, Team, TeamChanged, VisibilityLevel},
 };
 use diwan_runtime::{Env, SystemClock, ids};
-use diwan_testkit::{Person, TestDatabase, World, eventually};
+use diwan_testkit::{FakeFeed, Person, TestDatabase, World, eventually};
 use diwan_transport::{Methods, Network, Transport, bind, serve};
 use sqlx::AssertSqlSafe;
 use tokio::{
@@ -35,7 +35,7 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use crate::{
-    fakes::{FakeFeed, FakeMailbox},
+    fakes::FakeMailbox,
     support::{WRONG_COUNTS, WRONG_HISTORIES},
 };
 

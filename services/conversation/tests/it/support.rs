@@ -1,6 +1,6 @@
 //! One account with teams and people, on the service with its neighbours faked.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use diwan_launch::Component as _;
 use diwan_proto::{
@@ -16,14 +16,14 @@ use diwan_proto::{
     identity::v1::{User, UserChanged, UserState},
     team::v1::{Membership, MembershipChanged, Team, TeamChanged, VisibilityLevel},
 };
-use diwan_runtime::{Env, SystemClock, ids};
-use diwan_testkit::{Person, TestDatabase, World, eventually};
+use diwan_runtime::{Env, MockClock, SystemClock, ids};
+use diwan_testkit::{FakeFeed, Person, TestDatabase, World, eventually};
 use diwan_transport::Transport;
 use sqlx::PgPool;
 use tonic::{Status, Streaming};
 use uuid::Uuid;
 
-use crate::fakes::{FakeFeed, FakeMailbox};
+use crate::fakes::FakeMailbox;
 
 pub const LIMIT: Duration = Duration::from_secs(10);
 pub const GRACE: Duration = Duration::from_millis(300);
@@ -43,7 +43,16 @@ pub struct Office {
 impl Office {
     /// One team, the fallback, with this limit (0: none).
     pub async fn open(limit: i32) -> Self {
-        let world = World::new(SystemClock::shared());
+        Self::open_in(World::new(SystemClock::shared()), limit, (GRACE, Duration::from_millis(600))).await
+    }
+
+    /// The same by a clock that the test moves. Nobody is lost for weeks of it, whatever becomes of his streams.
+    pub async fn open_at(clock: &MockClock, limit: i32) -> Self {
+        let long = Duration::from_hours(24 * 60);
+        Self::open_in(World::new(Arc::new(clock.clone())), limit, (long, long)).await
+    }
+
+    async fn open_in(world: World, limit: i32, (grace, lease): (Duration, Duration)) -> Self {
         let (teams, users, mailbox) = (FakeFeed::default(), FakeFeed::default(), FakeMailbox::default());
         let methods = [
             ("team", teams.methods("team").await),
@@ -57,8 +66,8 @@ impl Office {
         let database = TestDatabase::new(&diwan_conversation::MIGRATOR).await;
         let env = Env::default()
             .with("DIWAN_CONVERSATION_DATABASE_URL", &database.url)
-            .with("DIWAN_CONVERSATION_GRACE_MS", GRACE.as_millis().to_string())
-            .with("DIWAN_CONVERSATION_LEASE_MS", "600");
+            .with("DIWAN_CONVERSATION_GRACE_MS", grace.as_millis().to_string())
+            .with("DIWAN_CONVERSATION_LEASE_MS", lease.as_millis().to_string());
         let front = diwan_conversation::Service.start(world.context("conversation", env)).await.unwrap();
         world.network.slot("conversation").unwrap().fill(front);
         let (owner, team, mailbox_id) = (Person::owner(), ids::new_id(), ids::new_id());

@@ -1,6 +1,7 @@
 //! The methods: decode and check, act, encode.
 
 mod decode;
+mod hours;
 mod memberships;
 mod teams;
 

@@ -1,7 +1,9 @@
 //! What happens in one transaction, with the events that tell the other services.
 
+mod hours;
 mod memberships;
 mod teams;
 
+pub(crate) use hours::{move_zone, set_hours};
 pub(crate) use memberships::{add, join, remove};
 pub(crate) use teams::{create, ensure_fallback, update};

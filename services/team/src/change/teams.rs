@@ -11,7 +11,7 @@ use crate::{
     domain::{Changes, Settings, Team, Visibility, fallback_name},
     encode::team_changed,
     error::Error,
-    store::{members, teams},
+    store::{accounts, members, teams},
 };
 
 /// Makes a team.
@@ -21,7 +21,8 @@ pub(crate) async fn create(
     settings: Settings,
     now: Timestamp,
 ) -> Result<Team, Error> {
-    let team = Team::new(account, ids::new_id(), settings, false, now);
+    let zone = accounts::zone(tx, account).await?;
+    let team = Team::new((account, zone), ids::new_id(), settings, false, now);
     require_active(tx, account, &team.settings.wide_teams).await?;
     let inserted = teams::insert(tx, &team).await;
     inserted.map_err(|error| name_taken(error, &team))?;
@@ -66,7 +67,8 @@ pub(crate) async fn ensure_fallback(
         visibility: Visibility::default(),
         wide_teams: Vec::new(),
     };
-    let team = Team::new(account, ids::new_id(), settings, true, now);
+    let zone = accounts::zone(tx, account).await?;
+    let team = Team::new((account, zone), ids::new_id(), settings, true, now);
     if teams::insert(tx, &team).await.map_err(|error| name_taken(error, &team))? {
         announce(tx, &team, now).await?;
     }
@@ -85,7 +87,7 @@ async fn require_active(tx: &mut PgConnection, account: Uuid, ids: &[Uuid]) -> R
     }
 }
 
-async fn announce(tx: &mut PgConnection, team: &Team, now: Timestamp) -> Result<(), Error> {
+pub(super) async fn announce(tx: &mut PgConnection, team: &Team, now: Timestamp) -> Result<(), Error> {
     Ok(diwan_feed::append(tx, team.account, now, &[team_changed(team)]).await?)
 }
 

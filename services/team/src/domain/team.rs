@@ -53,14 +53,22 @@ pub(crate) struct Team {
     pub(crate) fallback: bool,
     /// When it works, by the clock of the account's time zone; `None`: it is always open.
     pub(crate) hours: Option<Schedule>,
+    /// The account's time zone (IANA).
+    pub(crate) zone: String,
     pub(crate) version: i64,
     pub(crate) created_at: Timestamp,
 }
 
 impl Team {
     /// A new team. Its own id has no place among the teams that it shows beside itself.
-    pub(crate) fn new(account: Uuid, id: Uuid, settings: Settings, fallback: bool, created_at: Timestamp) -> Self {
-        let mut team = Self { account, id, settings, fallback, hours: None, version: 1, created_at };
+    pub(crate) fn new(
+        (account, zone): (Uuid, String),
+        id: Uuid,
+        settings: Settings,
+        fallback: bool,
+        created_at: Timestamp,
+    ) -> Self {
+        let mut team = Self { account, id, settings, fallback, hours: None, zone, version: 1, created_at };
         team.settings.wide_teams.retain(|other| *other != id);
         team
     }
@@ -134,7 +142,7 @@ mod tests {
             visibility: Visibility::Wide,
             wide_teams: vec![own, other],
         };
-        let team = Team::new(Uuid::nil(), own, settings, false, Timestamp::UNIX_EPOCH);
+        let team = Team::new((Uuid::nil(), "UTC".into()), own, settings, false, Timestamp::UNIX_EPOCH);
         assert_eq!((team.settings.wide_teams.as_slice(), team.version), ([other].as_slice(), 1));
         let changes = Changes { wide_teams: Some(vec![own]), ..Changes::default() };
         let team = team.changed(&changes);

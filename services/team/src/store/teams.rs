@@ -20,6 +20,7 @@ struct Row {
     visibility_level: i16,
     fallback: bool,
     working_hours: Option<Json<Schedule>>,
+    time_zone: String,
     version: i64,
     created_at: SqlTimestamp,
     wide_teams: Vec<Uuid>,
@@ -41,6 +42,7 @@ impl Row {
             settings,
             fallback: self.fallback,
             hours: self.working_hours.map(|Json(hours)| hours),
+            zone: self.time_zone,
             version: self.version,
             created_at: self.created_at.to_jiff(),
         }
@@ -155,6 +157,8 @@ pub(crate) async fn find_all(connection: &mut PgConnection, account: Uuid, ids: 
         Row,
         r#"select id, name, assignment_limit, topic_mandatory, visibility_level, fallback, version, created_at,
                   working_hours as "working_hours: Json<Schedule>",
+                  coalesce((select time_zone from accounts where accounts.account_id = teams.account_id),
+                           'UTC') as "time_zone!",
                   array(select visible_team_id from team_visible_teams as visible
                         where visible.account_id = teams.account_id and visible.team_id = teams.id
                         order by visible_team_id) as "wide_teams!"
@@ -180,6 +184,19 @@ pub(crate) async fn find_fallback(connection: &mut PgConnection, account: Uuid) 
     }
 }
 
+/// The ids of the teams that have working hours, in their order.
+pub(crate) async fn with_hours(connection: &mut PgConnection, account: Uuid) -> Result<Vec<Uuid>, Error> {
+    let ids = sqlx::query_scalar!(
+        "select id from teams
+         where account_id = $1 and working_hours is not null and archived_at is null order by id",
+        account,
+    )
+    .fetch_all(connection)
+    .instrument(span("find teams with hours"))
+    .await?;
+    Ok(ids)
+}
+
 /// Teams by name, after the one of `after`.
 pub(crate) async fn list(
     connection: &mut PgConnection,
@@ -192,6 +209,8 @@ pub(crate) async fn list(
         Row,
         r#"select id, name, assignment_limit, topic_mandatory, visibility_level, fallback, version, created_at,
                   working_hours as "working_hours: Json<Schedule>",
+                  coalesce((select time_zone from accounts where accounts.account_id = teams.account_id),
+                           'UTC') as "time_zone!",
                   array(select visible_team_id from team_visible_teams as visible
                         where visible.account_id = teams.account_id and visible.team_id = teams.id
                         order by visible_team_id) as "wide_teams!"
@@ -221,6 +240,9 @@ pub(crate) async fn list_of(
     let rows = sqlx::query_as!(
         Row,
         r#"select teams.id, name, assignment_limit, topic_mandatory, visibility_level, fallback, teams.version, created_at,
+                  working_hours as "working_hours: Json<Schedule>",
+                  coalesce((select time_zone from accounts where accounts.account_id = teams.account_id),
+                           'UTC') as "time_zone!",
                   array(select visible_team_id from team_visible_teams as visible
                         where visible.account_id = teams.account_id and visible.team_id = teams.id
                         order by visible_team_id) as "wide_teams!"

@@ -4,6 +4,7 @@
 
 mod access;
 mod fallback;
+mod hours;
 mod joining;
 mod memberships;
 mod support;

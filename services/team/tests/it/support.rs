@@ -12,7 +12,7 @@ use diwan_proto::{
     },
 };
 use diwan_runtime::{MockClock, ids};
-use diwan_testkit::{Person, TestDatabase, World};
+use diwan_testkit::{FakeFeed, Person, TestDatabase, World};
 use diwan_transport::Transport;
 use jiff::Timestamp;
 use prost::{Message, Name};
@@ -22,6 +22,8 @@ use uuid::Uuid;
 pub struct Teams {
     pub clock: MockClock,
     pub owner: Person,
+    /// What identity says.
+    pub identity: FakeFeed,
     pub worlds: [World; 2],
     pub database: TestDatabase,
 }
@@ -32,10 +34,13 @@ impl Teams {
         let database = TestDatabase::new(&diwan_team::MIGRATOR).await;
         let clock = MockClock::at(Timestamp::from_second(1_800_000_000).unwrap());
         let worlds = [(); 2].map(|()| World::new(Arc::new(clock.clone())));
+        let identity = FakeFeed::default();
         for world in &worlds {
+            let front = identity.methods("identity").await.into_front(world.admission.clone(), &world.drain).unwrap();
+            world.network.slot("identity").unwrap().fill(front);
             world.start(&diwan_team::Service, &database.url).await;
         }
-        Self { clock, owner: Person::owner(), worlds, database }
+        Self { clock, owner: Person::owner(), identity, worlds, database }
     }
 
     /// With the fallback team "General" and the owner in it.

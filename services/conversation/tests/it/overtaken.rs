@@ -141,3 +141,25 @@ async fn the_request_id_of_another_person_does_not_show_what_he_was_answered() {
     assert_eq!(reason_of(&refused).as_deref(), Some("REQUEST_ID_REUSED"));
     take(&office.owner).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_deactivated_while_the_routing_decides_gets_nothing() {
+    let office = Office::open(0).await;
+    let (leaver, stays) = (office.agent().await, office.agent().await);
+    // Neither has had one: the one with the lower id is first.
+    assert!(leaver.user < stays.user);
+    let _inboxes = (office.watch(&leaver).await, office.watch(&stays).await);
+    // As flow::members does when identity's event is applied.
+    let mut leaving = office.pool().begin().await.unwrap();
+    for statement in [
+        "update users set active = false, version = 9 where id = $1",
+        "select from slots where user_id = $1 for no key update",
+    ] {
+        sqlx::query(statement).bind(leaver.user).execute(&mut *leaving).await.unwrap();
+    }
+    let id = office.arrive().await;
+    waits_for(&office, &mut leaving).await;
+    leaving.commit().await.unwrap();
+    office.held_by(&stays, id).await;
+    office.audit().await;
+}

@@ -55,11 +55,14 @@ impl Asked {
 
     /// Asks each service once; whether all of them serve and users are let in.
     async fn once(&self) -> bool {
-        let mut all = self.admission.knows_revocations();
+        let admitting = self.admission.knows_revocations();
+        let mut all = admitting;
         for offer in &self.offered {
-            let serves = match self.services.get(offer.service) {
-                Some(transport) => serves(transport.clone(), &offer.name).await,
-                None => false,
+            let serves = match offer.service.map(|service| self.services.get(service)) {
+                Some(Some(transport)) => serves(transport.clone(), &offer.name).await,
+                Some(None) => false,
+                // The gateway's own answers with what it has, whoever is down.
+                None => admitting,
             };
             all &= serves;
             self.reporter.set_service_status(&offer.name, status(serves)).await;

@@ -1,15 +1,34 @@
-//! The gateway: authenticates each call, checks the declared access, and passes the HTTP/2 frames on to the service that
-//! the method belongs to, without decoding a message.
+//! The gateway: authenticates each call, checks the declared access, keeps the limits, and passes the HTTP/2 frames on to
+//! the service that the method belongs to, without decoding a message. One method it answers itself, from several services.
 
+mod bootstrap;
+mod error;
 mod forward;
 mod health;
+mod limit;
+mod message;
+mod methods;
+mod upstream;
+
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use bootstrap::Bootstrap;
 use diwan_launch::{Component, Context};
-use diwan_transport::{BoxError, Front, with_reflection};
-use forward::Forward;
+use diwan_proto::gateway::v1::bootstrap_service_server::BootstrapServiceServer;
+use diwan_runtime::Env;
+use diwan_transport::{BoxError, Front, Origins, SERVICES, with_reflection};
+use forward::{Forward, Upstreams};
+use limit::Limits;
+use methods::Methods;
 use sqlx::migrate::Migrator;
 use tonic::service::Routes;
+use upstream::{Bounds, Upstream};
+
+/// What the services take, too; bytes.
+const LONGEST_MESSAGE: usize = 4 * 1024 * 1024;
+/// Then a client is asked to connect anew.
+const CONNECTION_AGE: Duration = Duration::from_mins(30);
 
 /// The gateway as a process starts it. It has no database.
 #[derive(Clone, Copy, Debug)]
@@ -26,11 +45,47 @@ impl Component for Service {
     }
 
     async fn start(&self, context: Context) -> Result<Front, BoxError> {
-        let offered = forward::offered(context.admission.rules());
+        let rules = context.admission.rules();
+        let methods = Arc::new(Methods::load(rules)?);
+        let offered = forward::offered(rules);
+        let limits = Limits::read(&context.env)?;
+        let upstreams = upstreams(&context, &methods)?;
         let health = health::follow(&context, &offered).await;
         let names: Vec<&str> = offered.iter().map(|offer| offer.name.as_str()).collect();
-        let own = with_reflection(Routes::new(health), &names)?.prepare();
-        let forward = Forward::new(own, &context.network);
-        Ok(Front::new("gateway", context.admission, forward))
+        let own = Routes::new(health).add_service(BootstrapServiceServer::new(bootstrap(&upstreams)?));
+        let own = with_reflection(own, &names)?.prepare();
+        let front = Front::new("gateway", context.admission, Forward { own, upstreams, methods, limits });
+        served(front, &context.env)
     }
+}
+
+/// How clients reach it.
+fn served(front: Front, env: &Env) -> Result<Front, BoxError> {
+    let front = front.renewing_connections(env.millis("DIWAN_GATEWAY_CONNECTION_AGE_MS", CONNECTION_AGE)?);
+    match env.get("DIWAN_CORS_ORIGINS") {
+        Some(origins) => Ok(front.for_browsers(origins.parse::<Origins>()?)),
+        None => Ok(front),
+    }
+}
+
+fn upstreams(context: &Context, methods: &Arc<Methods>) -> Result<Upstreams, BoxError> {
+    let bounds = Bounds::read(&context.env)?;
+    let longest = context.env.parse("DIWAN_GATEWAY_MESSAGE_BYTES", "a number of bytes", LONGEST_MESSAGE)?;
+    let upstream = |service| Upstream::new(service, context.network.to(service), methods.clone(), bounds, longest);
+    Ok(SERVICES.into_iter().map(|service| (service, upstream(service))).collect())
+}
+
+/// A service that is no service of Diwan's.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no service {0}")]
+struct NoService(&'static str);
+
+fn bootstrap(upstreams: &Upstreams) -> Result<Bootstrap, NoService> {
+    let to = |service| upstreams.get(service).cloned().ok_or(NoService(service));
+    Ok(Bootstrap {
+        identity: to("identity")?,
+        team: to("team")?,
+        conversation: to("conversation")?,
+        billing: to("billing")?,
+    })
 }

@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use tower::Service;
 use tracing::{Instrument as _, Span};
 
 use crate::{
-    context,
+    Origins, context,
     deadline::{self, Limited},
     trace,
 };
@@ -41,12 +42,37 @@ pub struct Front {
     name: &'static str,
     admission: Admission,
     behind: Arc<dyn GrpcService>,
+    pub(crate) doorway: Doorway,
+}
+
+/// How a front is served over TCP.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Doorway {
+    /// Whose pages may call by gRPC-Web; without it only gRPC is spoken.
+    pub(crate) origins: Option<Origins>,
+    /// When a client is asked to connect anew.
+    pub(crate) longest_connection: Option<Duration>,
 }
 
 impl Front {
     /// The way into the service `name`.
     pub fn new(name: &'static str, admission: Admission, behind: impl GrpcService) -> Self {
-        Self { name, admission, behind: Arc::new(behind) }
+        Self { name, admission, behind: Arc::new(behind), doorway: Doorway::default() }
+    }
+
+    /// Speaks gRPC-Web, too, over HTTP/1.1 and HTTP/2, to programs and to pages of these origins.
+    #[must_use]
+    pub fn for_browsers(mut self, origins: Origins) -> Self {
+        self.doorway.origins = Some(origins);
+        self
+    }
+
+    /// Asks clients to connect anew after about `age` (GOAWAY; calls under way end in peace): behind a balancer of
+    /// connections, a new process gets its share of long-lived clients only so.
+    #[must_use]
+    pub fn renewing_connections(mut self, age: Duration) -> Self {
+        self.doorway.longest_connection = Some(age);
+        self
     }
 
     /// The name of the service.

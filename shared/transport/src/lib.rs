@@ -12,9 +12,14 @@ mod methods;
 mod network;
 mod server;
 mod trace;
+mod web;
 
 pub use client::Transport;
 pub use front::{BoxError, Front, GrpcService};
 pub use methods::{Methods, with_reflection};
 pub use network::{LocalSlot, Network, NetworkError, SERVICES};
-pub use server::{ServeError, bind, serve};
+pub use server::{Peer, ServeError, bind, serve};
+pub use web::{NoOrigins, Origins};
+
+/// The header in which the gateway tells services a client's IP address. It takes away what a client puts there itself.
+pub const CLIENT_ADDRESS: &str = "diwan-client-address";

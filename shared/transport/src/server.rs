@@ -1,35 +1,44 @@
 //! Serves a [`Front`] over TCP (HTTP/2), and lets go of clients without breaking a call.
 
 use std::{
+    convert::Infallible,
+    future::Future,
     io::{self, Cursor},
     net::SocketAddr,
     time::Duration,
 };
 
 use diwan_runtime::Drain;
-use hyper::{body::Incoming, server::conn::http2};
+use hyper::{
+    body::Incoming,
+    rt::{Read, Write},
+    server::conn::{http1, http2},
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::graceful::{GracefulShutdown, Watcher},
-    service::TowerToHyperService,
+    server::graceful::{GracefulConnection, GracefulShutdown},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     net::{TcpListener, TcpStream},
 };
 use tonic::body::Body;
-use tower::ServiceExt as _;
 
-use crate::Front;
+use crate::{Front, web};
 
 const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
 const MAX_STREAMS: u32 = 1024;
-/// What every client says first (RFC 9113 section 3.4), and how long he may take.
+/// What every client of HTTP/2 says first (RFC 9113 section 3.4), and how long he may take; no call of gRPC-Web is shorter.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PREFACE_LIMIT: Duration = Duration::from_secs(10);
 /// After a failed accept (no file descriptor left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Whose connection a request came over, in the extensions of each request that came over TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
 
 /// A server that cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -50,10 +59,12 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
 /// Serves until the process drains: then it accepts nobody new, tells every client (GOAWAY), and ends when the calls
 /// under way have ended or `grace` has passed.
 pub async fn serve(listener: TcpListener, front: Front, drain: Drain, grace: Duration) {
-    let connections = GracefulShutdown::new();
+    let connections = Drain::new();
     while let Some(accepted) = drain.unless_begun(listener.accept()).await {
         match accepted {
-            Ok((stream, _)) => drop(tokio::spawn(answer(stream, front.clone(), drain.clone(), connections.watcher()))),
+            Ok((stream, peer)) => {
+                connections.spawn(answer(stream, Peer(peer), front.clone(), drain.clone()));
+            }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -61,40 +72,95 @@ pub async fn serve(listener: TcpListener, front: Front, drain: Drain, grace: Dur
         }
     }
     drop(listener);
-    if tokio::time::timeout(grace, connections.shutdown()).await.is_err() {
+    if !connections.finished(grace).await {
         tracing::warn!(service = front.name(), "calls were still under way when the grace period ended");
     }
 }
 
-async fn answer(stream: TcpStream, front: Front, drain: Drain, watcher: Watcher) {
+async fn answer(stream: TcpStream, peer: Peer, front: Front, drain: Drain) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
     // Who has said nothing yet has no call under way, and hyper would wait for him even while draining.
-    let stream = match drain.unless_begun(greeted(stream)).await {
-        Some(Ok(stream)) => stream,
-        Some(Err(error)) => return tracing::debug!(%error, "a client that does not speak HTTP/2 was let go"),
+    let (stream, speaks_http2) = match drain.unless_begun(greeted(stream)).await {
+        Some(Ok(greeted)) => greeted,
+        Some(Err(error)) => return tracing::debug!(%error, "a client that said nothing sensible was let go"),
         None => return,
     };
-    let service = front.map_request(|request: http::Request<Incoming>| request.map(Body::new));
-    let connection = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE_ANSWER)
-        .max_concurrent_streams(MAX_STREAMS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    if let Err(error) = watcher.watch(connection).await {
+    let ending = ending(drain, front.doorway.longest_connection);
+    let ended = match (speaks_http2, &front.doorway.origins) {
+        (true, _) => until(ending, http2(TokioIo::new(stream), peer, front)).await,
+        (false, Some(_)) => until(ending, http1(TokioIo::new(stream), peer, front)).await,
+        (false, None) => return tracing::debug!("a client that does not speak HTTP/2 was let go"),
+    };
+    if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended with an error");
     }
 }
 
-/// Reads the preface and puts it back in front of what follows.
-async fn greeted(mut stream: TcpStream) -> io::Result<impl AsyncRead + AsyncWrite + Unpin> {
+fn http2<I: Read + Write + Unpin + 'static>(
+    stream: I,
+    peer: Peer,
+    front: Front,
+) -> impl GracefulConnection<Error = hyper::Error> {
+    http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE_ANSWER)
+        .max_concurrent_streams(MAX_STREAMS)
+        .serve_connection(stream, service_fn(move |request| respond(front.clone(), peer, request)))
+}
+
+fn http1<I: Read + Write + Unpin + 'static>(
+    stream: I,
+    peer: Peer,
+    front: Front,
+) -> impl GracefulConnection<Error = hyper::Error> {
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(stream, service_fn(move |request| respond(front.clone(), peer, request)))
+}
+
+async fn respond(
+    front: Front,
+    peer: Peer,
+    mut request: http::Request<Incoming>,
+) -> Result<http::Response<Body>, Infallible> {
+    request.extensions_mut().insert(peer);
+    let request = request.map(Body::new);
+    Ok(match front.doorway.origins.clone() {
+        Some(origins) => web::answer(front, &origins, request).await,
+        None => front.answer(request).await,
+    })
+}
+
+/// Completes when the process drains or the connection is old; not all of one age at the same moment, or those who
+/// connected together would return together.
+async fn ending(drain: Drain, longest: Option<Duration>) {
+    match longest.map(|longest| longest.mul_f64(rand::random_range(0.9..=1.1))) {
+        Some(age) => drop(drain.unless_begun(tokio::time::sleep(age)).await),
+        None => drain.begun().await,
+    }
+}
+
+/// Serves `connection`; from when `ending` completes it takes no new calls, and ends with those under way.
+async fn until<C: GracefulConnection>(ending: impl Future<Output = ()>, connection: C) -> Result<(), C::Error> {
+    let graceful = GracefulShutdown::new();
+    let connection = graceful.watch(connection);
+    let ending = async {
+        ending.await;
+        graceful.shutdown().await;
+    };
+    tokio::select! {
+        ended = connection => ended,
+        () = ending => Ok(()),
+    }
+}
+
+/// Reads the preface and puts it back in front of what follows; whether it is one of HTTP/2.
+async fn greeted(mut stream: TcpStream) -> io::Result<(impl AsyncRead + AsyncWrite + Unpin, bool)> {
     let mut preface = [0; PREFACE.len()];
     tokio::time::timeout(PREFACE_LIMIT, stream.read_exact(&mut preface)).await??;
-    if preface != *PREFACE {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
     let (read, write) = stream.into_split();
-    Ok(tokio::io::join(Cursor::new(preface).chain(read), write))
+    Ok((tokio::io::join(Cursor::new(preface).chain(read), write), preface == *PREFACE))
 }

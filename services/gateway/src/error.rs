@@ -1,0 +1,89 @@
+//! What the gateway itself refuses, and why.
+
+use std::time::Duration;
+
+use diwan_fault::{Code, Fault};
+use tonic::Status;
+
+/// A call that the gateway does not pass on.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum Error {
+    /// More calls than one address, user or account gets.
+    #[error("too many calls from one {scope}")]
+    RateLimited {
+        /// Whose limit it is: address, user or account.
+        scope: &'static str,
+        /// When the next call fits.
+        retry_after: Duration,
+    },
+    /// More open streams than one user gets.
+    #[error("a user has {0} streams open")]
+    TooManyStreams(usize),
+    /// The service has more work than it can do, and this is not the most important of it.
+    #[error("{0} has more work than it can do")]
+    Overloaded(&'static str),
+    /// The service did not answer lately.
+    #[error("{service} is down")]
+    Down {
+        /// Which one.
+        service: &'static str,
+        /// When it is tried again.
+        retry_after: Duration,
+    },
+    /// A message is longer than the limit, in bytes.
+    #[error("a message is longer than {0} bytes")]
+    MessageTooLarge(usize),
+}
+
+/// A service that sheds load has worked off what it holds within about that.
+const OVERLOAD_PAUSE: Duration = Duration::from_secs(1);
+/// A stream has to be closed before another fits; nobody knows when.
+const STREAM_PAUSE: Duration = Duration::from_secs(5);
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::RateLimited { scope, retry_after } => {
+                Self::new(Code::ResourceExhausted, "RATE_LIMITED").with("scope", scope).retry_after(retry_after)
+            }
+            Error::TooManyStreams(limit) => Self::new(Code::ResourceExhausted, "TOO_MANY_STREAMS")
+                .with("limit", limit.to_string())
+                .retry_after(STREAM_PAUSE),
+            Error::Overloaded(service) => Self::new(Code::ResourceExhausted, "OVERLOADED")
+                .with("service", service)
+                .retry_after(OVERLOAD_PAUSE.mul_f64(rand::random_range(0.5..1.5))),
+            Error::Down { service, retry_after } => {
+                Self::new(Code::Unavailable, "SERVICE_DOWN").with("service", service).retry_after(retry_after)
+            }
+            Error::MessageTooLarge(limit) => {
+                Self::new(Code::ResourceExhausted, "MESSAGE_TOO_LARGE").with("limit", limit.to_string())
+            }
+        }
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        Fault::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_its_texts() {
+        let retry_after = Duration::from_secs(1);
+        for error in [
+            Error::RateLimited { scope: "user", retry_after },
+            Error::TooManyStreams(1),
+            Error::Overloaded("team"),
+            Error::Down { service: "team", retry_after },
+            Error::MessageTooLarge(1),
+        ] {
+            let fault = Fault::from(error);
+            assert!(diwan_fault::has_texts(fault.reason()), "{}", fault.reason());
+        }
+    }
+}

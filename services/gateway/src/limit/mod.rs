@@ -1,0 +1,139 @@
+//! How much one address, one user and one account may ask for. What several gateways do about it: docs/decisions/limits.md.
+
+mod bucket;
+mod streams;
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use diwan_access::Caller;
+use diwan_runtime::{Env, env::EnvError};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::{error::Error, methods::Class};
+use bucket::{Buckets, Rate};
+pub(crate) use streams::OpenStream;
+use streams::Streams;
+
+/// Buckets in memory, some ten megabytes.
+const CAPACITY: usize = 131_072;
+const STREAMS_OF_USER: usize = 20;
+
+/// Whose bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Whose {
+    /// An IPv4 address, or the /64 that one subscriber has in IPv6.
+    Address(IpAddr),
+    User(Uuid),
+    Account(Uuid),
+}
+
+impl Whose {
+    fn scope(self) -> &'static str {
+        match self {
+            Self::Address(_) => "address",
+            Self::User(_) => "user",
+            Self::Account(_) => "account",
+        }
+    }
+}
+
+/// The limits of this gateway.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    rates: HashMap<(&'static str, Class), Rate>,
+    buckets: Buckets<(Whose, Class)>,
+    streams: Streams,
+}
+
+impl Limits {
+    /// From `DIWAN_GATEWAY_LIMIT_<ADDRESS|USER|ACCOUNT>_<SIGN_IN|READ|WRITE|STREAM>` and `DIWAN_GATEWAY_STREAMS_PER_USER`.
+    pub(crate) fn read(env: &Env) -> Result<Self, EnvError> {
+        let mut rates = HashMap::new();
+        for scope in ["address", "user", "account"] {
+            for class in Class::ALL {
+                let name = format!("DIWAN_GATEWAY_LIMIT_{}_{}", scope.to_uppercase(), name(class));
+                let rate = env.parse(&name, "calls a second and at once, such as 50/200,", default(scope, class))?;
+                rates.insert((scope, class), rate);
+            }
+        }
+        let most = env.parse("DIWAN_GATEWAY_STREAMS_PER_USER", "a number", STREAMS_OF_USER)?;
+        Ok(Self { rates, buckets: Buckets::new(CAPACITY), streams: Streams::new(most) })
+    }
+
+    /// Lets one call through, and for a stream gives what has to live as long as it does.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`] and [`Error::TooManyStreams`].
+    pub(crate) fn admit(
+        &self,
+        class: Class,
+        caller: &Caller,
+        address: Option<IpAddr>,
+    ) -> Result<Option<OpenStream>, Error> {
+        let now = Instant::now();
+        // The narrowest last: who is over his address' limit takes nothing from his colleagues' account.
+        self.take(address.map(|address| Whose::Address(subscriber(address))), class, now)?;
+        let Caller::User(user) = caller else { return Ok(None) };
+        self.take(Some(Whose::User(user.user_id)), class, now)?;
+        self.take(Some(Whose::Account(user.account_id)), class, now)?;
+        if class != Class::Stream {
+            return Ok(None);
+        }
+        self.streams.open(user.user_id).map(Some).ok_or(Error::TooManyStreams(self.streams.most()))
+    }
+
+    fn take(&self, whose: Option<Whose>, class: Class, now: Instant) -> Result<(), Error> {
+        let Some(whose) = whose else { return Ok(()) };
+        let scope = whose.scope();
+        let Some(rate) = self.rates.get(&(scope, class)) else { return Ok(()) };
+        let taken = self.buckets.take((whose, class), *rate, now);
+        taken.map_err(|retry_after| Error::RateLimited { scope, retry_after })
+    }
+}
+
+fn name(class: Class) -> &'static str {
+    match class {
+        Class::SignIn => "SIGN_IN",
+        Class::Read => "READ",
+        Class::Write => "WRITE",
+        Class::Stream => "STREAM",
+    }
+}
+
+/// An office behind one address is many people; a person is one.
+fn default(scope: &str, class: Class) -> Rate {
+    match (scope, class) {
+        (_, Class::SignIn) => Rate::new(10, 200),
+        ("user", Class::Read) => Rate::new(50, 500),
+        ("user", Class::Write) => Rate::new(20, 200),
+        ("user", Class::Stream) => Rate::new(2, 40),
+        (_, Class::Read) => Rate::new(2000, 4000),
+        (_, Class::Write) => Rate::new(1000, 2000),
+        (_, Class::Stream) => Rate::new(100, 1000),
+    }
+}
+
+fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscriber_is_one_in_ipv4_and_one_network_in_ipv6() {
+        let of = |text: &str| subscriber(text.parse().unwrap());
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:2"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+    }
+}

@@ -1,0 +1,186 @@
+//! The messages of a request, by their lengths alone: gRPC puts five bytes before each (gRPC over HTTP/2,
+//! "Length-Prefixed-Message": a flag, then the length).
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use futures::stream;
+use http_body::{Body as HttpBody, Frame};
+use http_body_util::{BodyExt as _, BodyStream, StreamBody};
+use tonic::{Status, body::Body};
+
+use crate::error::Error;
+
+/// Requests up to that are held, so that they can be sent again.
+const HELD: usize = 64 * 1024;
+const PREFIX: usize = 5;
+
+/// What was read of a request.
+pub(crate) enum Read {
+    /// All of it.
+    Whole(Bytes),
+    /// More than is held: what was read, and the rest.
+    Begun(Body),
+}
+
+/// Reads a request that is one message of at most `longest` bytes.
+///
+/// # Errors
+/// [`Error::MessageTooLarge`]; whatever the client's connection says.
+pub(crate) async fn read(mut body: Body, longest: usize) -> Result<Read, Status> {
+    let (mut held, mut lengths) = (BytesMut::new(), Lengths::new(longest));
+    while let Some(frame) = body.frame().await.transpose()? {
+        let Ok(data) = frame.into_data() else { continue };
+        lengths.see(&data)?;
+        held.extend_from_slice(&data);
+        if held.len() > HELD {
+            let begun = stream::iter([Ok(Frame::data(held.freeze()))]);
+            let rest = BodyStream::new(body);
+            return Ok(Read::Begun(Body::new(StreamBody::new(futures::StreamExt::chain(begun, rest)))));
+        }
+    }
+    Ok(Read::Whole(held.freeze()))
+}
+
+/// Follows the lengths that a request declares.
+#[derive(Debug)]
+struct Lengths {
+    longest: usize,
+    prefix: Vec<u8>,
+    left: usize,
+}
+
+impl Lengths {
+    fn new(longest: usize) -> Self {
+        Self { longest, prefix: Vec::with_capacity(PREFIX), left: 0 }
+    }
+
+    fn see(&mut self, mut data: &[u8]) -> Result<(), Error> {
+        while !data.is_empty() {
+            if self.left > 0 {
+                let skipped = self.left.min(data.len());
+                self.left -= skipped;
+                data = &data[skipped..];
+                continue;
+            }
+            let taken = (PREFIX - self.prefix.len()).min(data.len());
+            self.prefix.extend_from_slice(&data[..taken]);
+            data = &data[taken..];
+            if let [_, length @ ..] = self.prefix.as_slice()
+                && let Ok(length) = <[u8; 4]>::try_from(length)
+            {
+                self.left = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+                self.prefix.clear();
+                if self.left > self.longest {
+                    return Err(Error::MessageTooLarge(self.longest));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+const GOOD: u8 = 0;
+const BROKEN: u8 = 1;
+const TOO_LARGE: u8 = 2;
+
+/// What became of a request's body that is passed on as it comes.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    state: Arc<AtomicU8>,
+    longest: usize,
+}
+
+impl Watch {
+    /// Whether it ended in an error of the client's making.
+    pub(crate) fn failed(&self) -> bool {
+        self.state.load(Ordering::Acquire) != GOOD
+    }
+
+    /// Why it was cut off, if a message was too large.
+    pub(crate) fn too_large(&self) -> Option<Error> {
+        (self.state.load(Ordering::Acquire) == TOO_LARGE).then_some(Error::MessageTooLarge(self.longest))
+    }
+}
+
+/// `body` cut off at a message longer than `longest`.
+pub(crate) fn watched(body: Body, longest: usize) -> (Body, Watch) {
+    let state = Arc::new(AtomicU8::new(GOOD));
+    let watched = Watched { body, lengths: Lengths::new(longest), state: state.clone() };
+    (Body::new(watched), Watch { state, longest })
+}
+
+struct Watched {
+    body: Body,
+    lengths: Lengths,
+    state: Arc<AtomicU8>,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => match frame.data_ref().map_or(Ok(()), |data| this.lengths.see(data)) {
+                Ok(()) => Some(Ok(frame)),
+                Err(error) => {
+                    this.state.store(TOO_LARGE, Ordering::Release);
+                    Some(Err(error.into()))
+                }
+            },
+            Some(Err(status)) => {
+                this.state.store(BROKEN, Ordering::Release);
+                Some(Err(status))
+            }
+            None => None,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(length: u32) -> Vec<u8> {
+        let mut bytes = vec![0];
+        bytes.extend(length.to_be_bytes());
+        bytes.resize(PREFIX + usize::try_from(length).unwrap(), 7);
+        bytes
+    }
+
+    #[test]
+    fn lengths_are_followed_however_the_bytes_are_cut() {
+        let bytes = [message(3), message(0), message(10), message(11)].concat();
+        for size in 1..bytes.len() {
+            let mut lengths = Lengths::new(10);
+            let refused = bytes.chunks(size).position(|piece| lengths.see(piece).is_err());
+            // Refused by the piece that completes the last prefix, before its message is there.
+            let prefix_ends = bytes.len() - 11;
+            assert_eq!(refused, Some((prefix_ends - 1) / size), "in pieces of {size}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_short_request_is_held_and_a_long_one_goes_on_whole() {
+        let short = Body::new(http_body_util::Full::new(Bytes::from(message(100))));
+        assert!(matches!(read(short, 200_000).await, Ok(Read::Whole(bytes)) if bytes == message(100)));
+        let pieces: Vec<_> = message(200_000).chunks(16_384).map(Bytes::copy_from_slice).collect();
+        let frames = stream::iter(pieces.into_iter().map(|piece| Ok::<_, Status>(Frame::data(piece))));
+        let Ok(Read::Begun(body)) = read(Body::new(StreamBody::new(frames)), 200_000).await else { panic!("held") };
+        assert_eq!(body.collect().await.unwrap().to_bytes(), message(200_000));
+    }
+}

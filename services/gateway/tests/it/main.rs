@@ -1,0 +1,12 @@
+//! The gateway in front of services that do as a test tells them.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod bootstrap;
+mod connections;
+mod failures;
+mod limits;
+mod load;
+mod messages;
+mod support;
+mod web;

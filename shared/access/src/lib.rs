@@ -6,6 +6,7 @@
 mod admission;
 mod caller;
 pub mod keys;
+mod pages;
 mod revocations;
 mod rules;
 mod signer;
@@ -18,6 +19,7 @@ mod tests;
 pub use admission::Admission;
 pub use caller::{Caller, Operator, User, caller, user};
 pub use keys::Keys;
+pub use pages::Pages;
 pub use revocations::Revocations;
 pub use rules::{Rule, Rules};
 pub use signer::Signer;

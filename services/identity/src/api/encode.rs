@@ -2,10 +2,12 @@
 
 use diwan_feed::time::to_proto;
 use diwan_proto::identity::v1 as proto;
+use jiff::Timestamp;
+use uuid::Uuid;
 
 use crate::{
     domain::{Account, User},
-    store::revocations,
+    store::{offers::Offer, revocations},
 };
 
 /// An account.
@@ -16,6 +18,9 @@ pub fn account(account: &Account) -> proto::Account {
         time_zone: account.time_zone.clone(),
         language: account.language.tag().to_owned(),
         created_at: Some(to_proto(account.created_at)),
+        show_agent_name: account.show_agent_name,
+        email_confirmed: account.email_confirmed,
+        version: account.version,
     }
 }
 
@@ -32,6 +37,24 @@ pub fn user(user: &User) -> proto::User {
         state: user.state.into(),
         version: user.version,
         created_at: Some(to_proto(user.created_at)),
+    }
+}
+
+/// An open invitation.
+pub fn invitation(user: &User, teams: &[Uuid], expires_at: Timestamp) -> proto::Invitation {
+    proto::Invitation {
+        user: Some(self::user(user)),
+        team_ids: teams.iter().map(Uuid::to_string).collect(),
+        expires_at: Some(to_proto(expires_at)),
+    }
+}
+
+/// An offer of the ownership.
+pub fn offer(offer: &Offer) -> proto::OwnershipOffer {
+    proto::OwnershipOffer {
+        owner_id: offer.owner_id.to_string(),
+        user_id: offer.user_id.to_string(),
+        expires_at: Some(to_proto(offer.expires_at)),
     }
 }
 

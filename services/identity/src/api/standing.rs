@@ -13,14 +13,14 @@ use uuid::Uuid;
 
 use super::{Api, encode, invitation::expiry};
 use crate::{
-    domain::User,
+    domain::{User, email_key},
     effects::seat_lease,
     error::Error,
     events,
     store::{
-        invitations,
+        accounts, invitations,
         jobs::{Effect, Job},
-        revocations, sessions, users,
+        offers, revocations, sessions, users,
     },
 };
 
@@ -40,7 +40,7 @@ impl Api {
                 let before = users::find_for_update(tx, account, id).await?.ok_or(Error::UserNotFound)?;
                 let after = before.deactivated(caller.user_id).map_err(Error::Refused)?;
                 if let Some(user) = &after {
-                    cut_access(tx, user, now).await?;
+                    cut_access(tx, &before, user, now).await?;
                     self.effects.queue(tx, &settle).await?;
                 }
                 let user = Some(encode::user(after.as_ref().unwrap_or(&before)));
@@ -86,6 +86,7 @@ impl Api {
         users::update(tx, user, None).await?;
         events::user_changed(tx, user, now).await?;
         if user.state == UserState::Invited {
+            accounts::reserve_email(tx, &email_key(&user.email), user.account_id, user.id).await?;
             invitations::renew(tx, user.account_id, user.id, expiry(now)).await?;
             let send = Job::new(user.account_id, Effect::SendInvitation { user_id: user.id });
             self.effects.leave(tx, &send).await?;
@@ -94,16 +95,21 @@ impl Api {
     }
 }
 
-/// State, epoch, revocation and event in one transaction: no token of the user outlives it unnoticed.
-async fn cut_access(tx: &mut PgConnection, user: &User, now: Timestamp) -> Result<(), Error> {
+/// State, epoch, revocation and event in one transaction: no token of the user outlives it unnoticed. The address of who never
+/// accepted his invitation is free again.
+pub async fn cut_access(tx: &mut PgConnection, before: &User, user: &User, now: Timestamp) -> Result<(), Error> {
     users::update(tx, user, None).await?;
+    if before.state == UserState::Invited {
+        accounts::release_email(tx, &email_key(&user.email), user.account_id, user.id).await?;
+    }
+    offers::end_of(tx, user.account_id, user.id).await?;
     sessions::end_all(tx, user.account_id, user.id, now).await?;
     invitations::renew(tx, user.account_id, user.id, now).await?;
     revocations::insert(tx, user.account_id, (RevocationSubject::User, user.id), user.epoch, now).await?;
     events::user_changed(tx, user, now).await
 }
 
-fn read(request_id: &str, user_id: &str) -> Result<(String, Uuid), Fault> {
+pub(super) fn read(request_id: &str, user_id: &str) -> Result<(String, Uuid), Fault> {
     let mut fields = Fields::new();
     let request_id = fields.request_id(request_id);
     let id = fields.uuid("user_id", user_id);

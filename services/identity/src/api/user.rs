@@ -66,7 +66,7 @@ impl Api {
         let page = Page::<(Timestamp, Uuid)>::read(&mut fields, &("ListUsers", account), message.page.as_ref());
         fields.finish()?;
         let mut connection = self.database.pool().acquire().await.map_err(Error::from)?;
-        let found = users::list(&mut connection, account, page.after(), page.limit()).await?;
+        let found = users::list(&mut connection, account, None, page.after(), page.limit()).await?;
         let (users, info) = page.finish(found, |user| (user.created_at, user.id));
         Ok(ListUsersResponse { users: users.iter().map(encode::user).collect(), page: Some(info) })
     }

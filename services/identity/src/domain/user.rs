@@ -20,6 +20,12 @@ pub struct Account {
     pub time_zone: String,
     /// Default language.
     pub language: Language,
+    /// Whether customers see the names of agents.
+    pub show_agent_name: bool,
+    /// Whether the owner's address is confirmed.
+    pub email_confirmed: bool,
+    /// Rises with every change.
+    pub version: i64,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -56,17 +62,37 @@ pub struct User {
 /// Why a user may not be changed so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Nobody deactivates the owner.
+    /// Nobody deactivates the owner or changes his role.
     OwnerIsProtected,
     /// He would lock himself out, and only somebody else could let him in again.
     CannotDeactivateSelf,
     /// Only a deactivated user can be reactivated.
     UserNotDeactivated,
+    /// The user has no open invitation.
+    UserNotInvited,
+    /// Nobody gives himself a role or a grant.
+    CannotRaiseSelf,
+    /// Only an active admin can become the owner.
+    NotAnAdmin,
+    /// Only the owner can hand the ownership over.
+    NotTheOwner,
+    /// The address is confirmed already.
+    EmailConfirmed,
 }
 
 impl Refusal {
     /// Every one.
-    pub const ALL: [Self; 3] = [Self::OwnerIsProtected, Self::CannotDeactivateSelf, Self::UserNotDeactivated];
+    #[cfg(test)]
+    pub const ALL: [Self; 8] = [
+        Self::OwnerIsProtected,
+        Self::CannotDeactivateSelf,
+        Self::UserNotDeactivated,
+        Self::UserNotInvited,
+        Self::CannotRaiseSelf,
+        Self::NotAnAdmin,
+        Self::NotTheOwner,
+        Self::EmailConfirmed,
+    ];
 
     /// As callers see it.
     pub fn reason(self) -> &'static str {
@@ -74,6 +100,11 @@ impl Refusal {
             Self::OwnerIsProtected => "OWNER_IS_PROTECTED",
             Self::CannotDeactivateSelf => "CANNOT_DEACTIVATE_SELF",
             Self::UserNotDeactivated => "USER_NOT_DEACTIVATED",
+            Self::UserNotInvited => "USER_NOT_INVITED",
+            Self::CannotRaiseSelf => "CANNOT_RAISE_SELF",
+            Self::NotAnAdmin => "NOT_AN_ADMIN",
+            Self::NotTheOwner => "NOT_THE_OWNER",
+            Self::EmailConfirmed => "EMAIL_CONFIRMED",
         }
     }
 }
@@ -114,6 +145,32 @@ impl User {
             UserState::Deactivated => Ok(self.changed(UserState::Invited)),
             _ => Err(Refusal::UserNotDeactivated),
         }
+    }
+
+    /// The user after his invitation was withdrawn or has expired.
+    ///
+    /// # Errors
+    /// [`Refusal::UserNotInvited`].
+    pub fn uninvited(&self) -> Result<Self, Refusal> {
+        self.require_invited()?;
+        Ok(Self { epoch: self.epoch + 1, ..self.changed(UserState::Deactivated) })
+    }
+
+    /// The invited user at another address.
+    ///
+    /// # Errors
+    /// [`Refusal::UserNotInvited`].
+    pub fn readdressed(&self, email: &str) -> Result<Self, Refusal> {
+        self.require_invited()?;
+        Ok(Self { email: email.to_owned(), ..self.changed(UserState::Invited) })
+    }
+
+    /// Whether he has an invitation to accept.
+    ///
+    /// # Errors
+    /// [`Refusal::UserNotInvited`].
+    pub fn require_invited(&self) -> Result<(), Refusal> {
+        if self.state == UserState::Invited { Ok(()) } else { Err(Refusal::UserNotInvited) }
     }
 
     /// The user after he has accepted an invitation.

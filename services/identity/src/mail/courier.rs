@@ -1,4 +1,4 @@
-//! Makes e-mails and hands them to an SMTP server, or to a folder where there is none.
+//! Hands e-mails to an SMTP server, or to a folder where there is none.
 
 use std::{
     io,
@@ -7,9 +7,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use diwan_proto::identity::v1::UserState;
 use diwan_runtime::Clock;
-use diwan_store::Database;
+use jiff::Timestamp;
 use lettre::{
     AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
     message::{Mailbox, header::ContentType},
@@ -18,12 +17,11 @@ use lettre::{
 use tokio::{fs, io::AsyncWriteExt as _, time::timeout};
 use uuid::Uuid;
 
-use super::invitation;
+use super::Letter;
 use crate::{
     config::{Config, MailRoute},
-    domain::{Account, Token, User},
+    domain::{Token, User},
     error::Error,
-    store::{accounts, invitations, users},
 };
 
 /// The whole of a delivery. lettre's own timeout covers connecting only.
@@ -80,38 +78,23 @@ impl Courier {
         Ok(Self { from: config.mail_from.clone(), public_url: config.public_url.clone(), route, clock })
     }
 
-    /// Sends the invitation of a user, if it is still open. The token is made here and only its hash is stored: the mail is
-    /// the one place that has it. `id` becomes the Message-ID, so that a second try does not look like a second mail.
-    ///
-    /// # Errors
-    /// [`Error::Mail`], [`Error::Store`].
-    pub async fn invite(&self, database: &Database, account_id: Uuid, user_id: Uuid, id: Uuid) -> Result<(), Error> {
-        let mut connection = database.pool().acquire().await?;
-        let Some(user) = users::find(&mut connection, account_id, user_id).await? else { return Ok(()) };
-        let Some(expires_at) = invitations::expires_at(&mut connection, account_id, user_id).await? else {
-            return Ok(());
-        };
-        if user.state != UserState::Invited || expires_at <= self.clock.now() {
-            return Ok(());
-        }
-        let account = accounts::get(&mut connection, account_id).await?;
-        let token = Token::new(account_id, user_id);
-        invitations::add_token(&mut connection, &token).await?;
-        drop(connection);
-        let link = format!("{}/invitations/{}", self.public_url, token.write());
-        let message = self.message(&account, &user, &link, expires_at, id).map_err(Error::Mail)?;
+    /// The time.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// A link to what people open in a browser.
+    pub(super) fn link(&self, page: &str, token: &Token) -> String {
+        format!("{}/{page}/{}", self.public_url, token.write())
+    }
+
+    /// Sends a letter to a user. `id` becomes the Message-ID, so that a second try does not look like a second mail.
+    pub(super) async fn deliver(&self, user: &User, (subject, text): Letter, id: Uuid) -> Result<(), Error> {
+        let message = self.message(user, subject, text, id).map_err(Error::Mail)?;
         self.send(message, id).await.map_err(Error::Mail)
     }
 
-    fn message(
-        &self,
-        account: &Account,
-        user: &User,
-        link: &str,
-        expires_at: jiff::Timestamp,
-        id: Uuid,
-    ) -> Result<Message, MailError> {
-        let (subject, text) = invitation::text(account, user, link, expires_at);
+    fn message(&self, user: &User, subject: String, text: String, id: Uuid) -> Result<Message, MailError> {
         let address = user.email.parse().map_err(MailError::Address)?;
         Message::builder()
             .from(self.from.clone())

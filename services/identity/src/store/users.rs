@@ -103,6 +103,39 @@ pub async fn update(tx: &mut PgConnection, user: &User, password_hash: Option<&s
     Ok(())
 }
 
+/// Writes the role and the grants that a user has from now on. The row must be locked.
+pub async fn set_role(tx: &mut PgConnection, user: &User) -> Result<(), Error> {
+    let grants: Vec<String> = user.grants.iter().map(|grant| grant.as_str_name().to_owned()).collect();
+    sqlx::query!(
+        "update users set role = $3, grants = $4, epoch = $5, version = $6 where account_id = $1 and id = $2",
+        user.account_id,
+        user.id,
+        user.role.as_str_name(),
+        &grants,
+        user.epoch,
+        user.version,
+    )
+    .execute(tx)
+    .instrument(span("set role"))
+    .await?;
+    Ok(())
+}
+
+/// Writes the address of a user. The row must be locked, and the address reserved.
+pub async fn set_email(tx: &mut PgConnection, user: &User) -> Result<(), Error> {
+    sqlx::query!(
+        "update users set email = $3, version = $4 where account_id = $1 and id = $2",
+        user.account_id,
+        user.id,
+        user.email,
+        user.version,
+    )
+    .execute(tx)
+    .instrument(span("set address"))
+    .await?;
+    Ok(())
+}
+
 /// The user of this id in the account.
 pub async fn find(tx: &mut PgConnection, account: Uuid, id: Uuid) -> Result<Option<User>, Error> {
     let row = sqlx::query_as!(
@@ -137,6 +170,19 @@ pub async fn find_for_update(tx: &mut PgConnection, account: Uuid, id: Uuid) -> 
     find(tx, account, id).await
 }
 
+/// Locks users for a change, always in the order of their ids, so that two who need the same ones cannot wait for each other.
+pub async fn lock_all(tx: &mut PgConnection, account: Uuid, ids: &[Uuid]) -> Result<(), Error> {
+    sqlx::query!(
+        "select id from users where account_id = $1 and id = any ($2) order by id for no key update",
+        account,
+        ids,
+    )
+    .fetch_all(tx)
+    .instrument(span("lock users"))
+    .await?;
+    Ok(())
+}
+
 /// What a sign-in is checked against: the state and the password hash.
 pub async fn credentials(
     tx: &mut PgConnection,
@@ -151,10 +197,11 @@ pub async fn credentials(
     row.map(|row| Ok((state(&row.state)?, row.password_hash))).transpose()
 }
 
-/// Users of an account by the time they were added.
+/// Users of an account by the time they were added; those in one state only, where one is given.
 pub async fn list(
     tx: &mut PgConnection,
     account: Uuid,
+    state: Option<UserState>,
     after: Option<&(Timestamp, Uuid)>,
     limit: i64,
 ) -> Result<Vec<User>, Error> {
@@ -165,11 +212,13 @@ pub async fn list(
                   epoch, version, created_at as "created_at: jiff_sqlx::Timestamp"
            from users
            where account_id = $1 and ($2::timestamptz is null or (created_at, id) > ($2, $3))
+                 and ($5::text is null or state = $5)
            order by created_at, id limit $4"#,
         account,
         time as _,
         id,
         limit,
+        state.map(|state| state.as_str_name()),
     )
     .fetch_all(tx)
     .instrument(span("list users"))

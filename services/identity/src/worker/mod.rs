@@ -1,5 +1,6 @@
 //! Loops.
 
+pub mod expiry;
 pub mod janitor;
 pub mod jobs;
 pub mod revocations;

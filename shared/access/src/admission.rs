@@ -69,6 +69,9 @@ pub(crate) fn admits(rule: &Rule, caller: &Caller) -> bool {
         Caller::Service(name) => {
             declares(rule, proto::Caller::Service) && (rule.services.is_empty() || rule.services.contains(name))
         }
-        Caller::Operator(operator) => declares(rule, proto::Caller::Operator) && operator.scopes.contains(&rule.scope),
+        Caller::Operator(operator) => {
+            let scoped = !rule.scope.is_empty() && operator.scopes.contains(&rule.scope);
+            declares(rule, proto::Caller::Operator) && scoped
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use diwan_proto::{
-    access::v1::{Grant, Role},
+    access::v1::{self as proto, Grant, Role},
     identity::v1::{Revocation, RevocationSubject},
 };
 use diwan_runtime::{Clock, MockClock};
@@ -14,8 +14,10 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
-    Admission, Caller, Keys, Revocations, Rules, SERVICE_TOKEN, Signer, Verifier, keys,
-    token::{AUDIENCE, AccessClaims, Epochs},
+    Admission, Caller, Keys, Operator, Revocations, Rules, SERVICE_TOKEN, Signer, Verifier,
+    admission::admits,
+    keys,
+    token::{self, AUDIENCE, AccessClaims, Epochs},
 };
 
 const GET_ACCOUNT: &str = "/diwan.identity.v1.AccountService/GetAccount";
@@ -198,4 +200,60 @@ fn an_unknown_method_is_unimplemented_and_one_without_a_token_unauthenticated() 
     assert_eq!(admit("/diwan.identity.v1.UserService/DropTables"), Err(Code::Unimplemented));
     assert_eq!(admit(INVITE), Err(Code::Unauthenticated));
     assert_eq!(admit(SIGN_IN), Ok(Caller::Nobody));
+}
+
+#[test]
+fn a_key_signs_only_its_own_kind_of_token_in_its_own_name() {
+    let world = World::new();
+    let as_issuer = |key: &str, named: &str, audience: &str| {
+        let mut registered = world.signer(key).registered(audience, Duration::from_mins(1));
+        registered.iss = named.to_owned();
+        world.signer(key).sign(&token::ServiceClaims { registered }).unwrap()
+    };
+    // mailbox calls itself identity, and the operators' and the users' key call themselves a service.
+    for (key, named) in [("mailbox", "identity"), (keys::OPERATOR, "identity"), (keys::ACCESS, "identity")] {
+        let forged = as_issuer(key, named, "billing");
+        assert_eq!(world.call_as_service(TAKE_SEAT, &forged, "billing"), Err(Code::Unauthenticated), "{key}");
+    }
+    // A token for all of Diwan is one for no service.
+    let broad = as_issuer("identity", "identity", AUDIENCE);
+    assert_eq!(world.call_as_service(TAKE_SEAT, &broad, "billing"), Err(Code::Unauthenticated));
+    // The users' key makes no operator, the operators' key no user, whatever the claims say.
+    let mut claims = serde_json::to_value(world.claims(Role::Owner, &[])).unwrap();
+    claims["scopes"] = serde_json::json!(["billing.write"]);
+    let by_access = world.signer(keys::ACCESS).sign(&claims).unwrap();
+    assert_eq!(world.call(SET_SEATS, &by_access), Err(Code::PermissionDenied));
+    claims["iss"] = serde_json::json!(keys::OPERATOR);
+    let by_operator = world.signer(keys::OPERATOR).sign(&claims).unwrap();
+    assert_eq!(world.call(GET_ACCOUNT, &by_operator), Err(Code::PermissionDenied));
+}
+
+#[test]
+fn a_key_that_a_token_brings_along_proves_nothing() {
+    let world = World::new();
+    let stranger = World::new();
+    let good_kid = jsonwebtoken::decode_header(world.token(Role::Owner)).unwrap().kid;
+    let bundle = std::fs::read(stranger.folder.path().join("trust.json")).unwrap();
+    let bundle: serde_json::Value = serde_json::from_slice(&bundle).unwrap();
+    let key = bundle["keys"].as_array().unwrap().iter().find(|key| key["iss"] == keys::ACCESS).unwrap();
+    let private = keys::private_key(stranger.folder.path(), keys::ACCESS).unwrap();
+    for kid in [good_kid, Some(private.kid.clone()), None] {
+        let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA);
+        header.jwk = serde_json::from_value(key.clone()).ok();
+        assert!(header.jwk.is_some());
+        header.kid = kid;
+        let token = jsonwebtoken::encode(&header, &world.claims(Role::Owner, &[]), &private.key).unwrap();
+        assert_eq!(world.call(GET_ACCOUNT, &token), Err(Code::Unauthenticated), "{:?}", header.kid);
+    }
+}
+
+#[test]
+fn every_method_for_operators_asks_for_a_scope_and_an_empty_one_opens_nothing() {
+    let rules = Rules::load().unwrap();
+    for (path, rule) in rules.all().filter(|(_, rule)| rule.callers().any(|caller| caller == proto::Caller::Operator)) {
+        assert!(!rule.scope.is_empty(), "{path}");
+    }
+    let unscoped = proto::Rule { callers: vec![proto::Caller::Operator.into()], ..proto::Rule::default() };
+    let operator = Caller::Operator(Operator { name: "ops".into(), scopes: vec![String::new()] });
+    assert!(!admits(&unscoped, &operator));
 }

@@ -1,10 +1,10 @@
 //! Tokens for those who run the installation.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use clap::Args;
 use diwan_access::{
-    Signer,
+    Rules, Signer,
     keys::{self, OPERATOR},
 };
 use diwan_runtime::{Env, SystemClock};
@@ -15,6 +15,7 @@ use crate::{run::home, screen};
 
 /// The longest life: a lost token must not be good for ever.
 const LONGEST: Duration = Duration::from_hours(24);
+const LONGEST_NAME: usize = 200;
 
 /// What the token says.
 #[derive(Args)]
@@ -35,15 +36,48 @@ pub(crate) struct Arguments {
 #[error("--expires has to be between a second and a day")]
 struct Life;
 
+/// A name that the audit log could not show.
+#[derive(Debug, thiserror::Error)]
+#[error("--name has to have between 1 and {LONGEST_NAME} characters")]
+struct Name;
+
+/// A scope that no method asks for.
+#[derive(Debug, thiserror::Error)]
+#[error("no method asks for the scope {asked:?}; there is {known}")]
+struct UnknownScope {
+    asked: String,
+    known: String,
+}
+
 /// Prints a token signed with the operators' key, which is made where there is none.
 pub(crate) fn print_token(env: &Env, arguments: &Arguments) -> Result<(), BoxError> {
     let life = Duration::try_from(arguments.expires).map_err(|_| Life)?;
     if life < Duration::from_secs(1) || life > LONGEST {
         return Err(Life.into());
     }
+    if arguments.name.trim().is_empty() || arguments.name.chars().count() > LONGEST_NAME {
+        return Err(Name.into());
+    }
+    check_scopes(&arguments.scopes)?;
     let folder: PathBuf = env.path("DIWAN_KEYS", home(env).join("keys"));
-    keys::ensure(&folder, &keys::ISSUERS)?;
+    // A folder that knows public keys has its operators' key, or is not the place to make tokens.
+    if !folder.join("trust.json").exists() {
+        keys::ensure(&folder, &keys::ISSUERS)?;
+    }
     let signer = Signer::load(&folder, OPERATOR, SystemClock::shared())?;
     screen::line(&signer.operator_token(&arguments.name, arguments.scopes.clone(), life)?);
     Ok(())
+}
+
+fn check_scopes(scopes: &[String]) -> Result<(), BoxError> {
+    let rules = Rules::load()?;
+    let known: BTreeSet<&str> =
+        rules.all().map(|(_, rule)| rule.scope.as_str()).filter(|scope| !scope.is_empty()).collect();
+    match scopes.iter().find(|scope| !known.contains(scope.as_str())) {
+        None => Ok(()),
+        Some(asked) => {
+            let known = known.into_iter().collect::<Vec<_>>().join(", ");
+            Err(UnknownScope { asked: asked.clone(), known }.into())
+        }
+    }
 }

@@ -8,7 +8,8 @@ use std::{
 
 use diwan_access::keys;
 use diwan_launch::{Component, Context, migrate};
-use diwan_runtime::{Drain, Env, SystemClock, drain::signalled, telemetry};
+use diwan_pglocal::Postgres;
+use diwan_runtime::{Drain, Env, SystemClock, drain::signalled, telemetry, worker::chain};
 use diwan_transport::{BoxError, Front, Network, bind, serve};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
@@ -30,6 +31,16 @@ const COMPONENTS: [&dyn Component; 5] = [
 #[derive(Debug, thiserror::Error)]
 #[error("the services were not ready within {} s; the log says why", READY_LIMIT.as_secs())]
 struct NotReady;
+
+/// The port cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("the gateway's address cannot be used; set DIWAN_LISTEN to another one, such as 127.0.0.1:7100")]
+struct Listen(#[source] BoxError);
+
+/// The database is gone.
+#[derive(Debug, thiserror::Error)]
+#[error("PostgreSQL ended although nobody stopped it; its log is in {}. Start Diwan again: the data is kept", .0.display())]
+struct PostgresEnded(PathBuf);
 
 /// The folder of this installation: `DIWAN_HOME`, or `.diwan` in the working directory.
 pub(crate) fn home(env: &Env) -> PathBuf {
@@ -71,39 +82,62 @@ fn with_defaults(env: Env, home: &Path) -> Env {
 async fn start_and_serve(env: Env, home: &Path) -> Result<(), BoxError> {
     let begun = Instant::now();
     let drain = Drain::new();
-    // Before anything is started: a signal during the start must end it in order, too.
-    let signal = tokio::spawn(signalled());
+    // A signal during the start ends it, too: what has been started by then is ended in order.
+    let signal = tokio::spawn(end_at_signal(drain.clone()));
     keys::ensure(&env.path("DIWAN_KEYS", home.join("keys")), &keys::ISSUERS)?;
-    let (postgres, env) = databases::open(&env, home).await?;
+    let Some(opened) = drain.unless_begun(databases::open(&env, home)).await else { return Ok(()) };
+    let (mut postgres, env) = opened?;
     screen::step("PostgreSQL", begun.elapsed());
-    let served = serve_until_signalled(env, home, &drain, begun, signal).await;
+    let served = tokio::select! {
+        served = serve_until_drained(&env, home, &drain, begun) => served,
+        error = lost(postgres.as_mut()) => Err(error),
+    };
     drain.begin();
     drain.finished(GRACE).await;
     if let Some(postgres) = postgres {
         postgres.stop().await?;
     }
+    signal.abort();
     served
 }
 
-async fn serve_until_signalled(
-    env: Env,
-    home: &Path,
-    drain: &Drain,
-    begun: Instant,
-    signal: tokio::task::JoinHandle<std::io::Result<&'static str>>,
-) -> Result<(), BoxError> {
-    let gateway = start_services(&env, drain, begun).await?;
+async fn end_at_signal(drain: Drain) {
+    match signalled().await {
+        Ok(signal) => {
+            tracing::info!(signal, "draining");
+            screen::line(&format!("{signal}: draining"));
+        }
+        Err(error) => tracing::error!(%error, "no signal can be waited for"),
+    }
+    drain.begin();
+}
+
+/// Completes when the private PostgreSQL has ended although nobody stopped it; never where there is none.
+async fn lost(postgres: Option<&mut Postgres>) -> BoxError {
+    let Some(postgres) = postgres else { return std::future::pending().await };
+    let log = postgres.home().join("log");
+    let error: BoxError = match postgres.ended().await {
+        Ok(()) => PostgresEnded(log).into(),
+        Err(error) => error.into(),
+    };
+    tracing::error!(error = chain(error.as_ref()), "ending");
+    error
+}
+
+async fn serve_until_drained(env: &Env, home: &Path, drain: &Drain, begun: Instant) -> Result<(), BoxError> {
     let address =
         env.parse("DIWAN_LISTEN", "an address such as 127.0.0.1:7000", SocketAddr::from(([127, 0, 0, 1], 0)))?;
-    let listener = bind(address).await?;
+    // Before the services are started: a port that is taken is told at once.
+    let listener = bind(address).await.map_err(|error| Listen(error.into()))?;
     let address = listener.local_addr()?;
+    let Some(started) = drain.unless_begun(start_services(env, drain, begun)).await else { return Ok(()) };
+    let gateway = started?;
     let server = tokio::spawn(serve(listener, gateway.clone(), drain.clone(), GRACE));
-    wait_until_serving(gateway).await?;
-    screen::ready(address, home, env.get("DIWAN_LOG_FILE").unwrap_or("stderr"), begun.elapsed());
-    let signal = signal.await??;
-    tracing::info!(signal, "draining");
-    screen::line(&format!("{signal}: draining"));
-    drain.begin();
+    if let Some(ready) = drain.unless_begun(wait_until_serving(gateway)).await {
+        ready?;
+        screen::ready(address, home, env.get("DIWAN_LOG_FILE").unwrap_or("stderr"), begun.elapsed());
+        drain.begun().await;
+    }
     server.await?;
     Ok(())
 }

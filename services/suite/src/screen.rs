@@ -1,7 +1,11 @@
 //! What a person in front of the terminal is told. The log goes to a file.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the one place that talks to the terminal")]
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// One line of output.
 pub(crate) fn line(text: &str) {
@@ -20,7 +24,9 @@ pub(crate) fn failed(why: &str) {
 
 /// Everything is up: where it is, and what to try first.
 pub(crate) fn ready(address: SocketAddr, home: &Path, log: &str, took: Duration) {
-    let grpcurl = home.join("bin/grpcurl");
+    // The scripts fetch it into the working copy, which is the home folder's parent unless DIWAN_HOME says otherwise.
+    let fetched = [home.join("bin/grpcurl"), PathBuf::from(".diwan/bin/grpcurl")];
+    let grpcurl = fetched.into_iter().find(|path| path.exists()).unwrap_or_else(|| "grpcurl".into());
     println!(
         "Diwan is ready after {:.1} s.
 

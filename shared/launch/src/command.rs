@@ -26,6 +26,11 @@ enum Command {
     Migrate,
 }
 
+/// A signal came before the schema was this version's.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+struct Interrupted;
+
 /// The `main` of a service's binary. Settings come from the environment; what goes wrong goes to stderr.
 pub fn run(component: &'static dyn Component) -> ExitCode {
     let arguments = Arguments::parse();
@@ -33,10 +38,18 @@ pub fn run(component: &'static dyn Component) -> ExitCode {
     match work(component, &arguments.command, &env) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(service = component.name(), error = chain(error.as_ref()), "the service could not run");
+            let error = chain(error.as_ref());
+            tracing::error!(service = component.name(), error, "the service could not run");
+            tell(component.name(), &error);
             ExitCode::FAILURE
         }
     }
+}
+
+/// The log may be a file, and may be what could not be set up.
+#[expect(clippy::print_stderr, reason = "the last words of a process")]
+fn tell(service: &str, error: &str) {
+    eprintln!("diwan-{service}: {error}");
 }
 
 fn work(component: &'static dyn Component, command: &Command, env: &Env) -> Result<(), BoxError> {
@@ -46,11 +59,15 @@ fn work(component: &'static dyn Component, command: &Command, env: &Env) -> Resu
     let name = format!("diwan-{}", component.name());
     let telemetry = runtime.block_on(async { telemetry::start(&name, env) })?;
     let result = runtime.block_on(async {
-        migrate(component, env).await?;
-        match command {
-            Command::Migrate => Ok(()),
-            Command::Serve => serve_alone(component, env.clone()).await,
-        }
+        let drain = Drain::new();
+        // From the first moment: the first process of a container is not ended by a signal that it does not wait for.
+        let signal = tokio::spawn(drain_at_signal(drain.clone()));
+        let done = match command {
+            Command::Migrate => drain.unless_begun(migrate(component, env)).await.unwrap_or(Err(Interrupted.into())),
+            Command::Serve => serve_alone(component, env.clone(), &drain).await,
+        };
+        signal.abort();
+        done
     });
     telemetry.flush();
     result
@@ -70,20 +87,27 @@ pub async fn migrate(component: &dyn Component, env: &Env) -> Result<(), BoxErro
     Ok(())
 }
 
-async fn serve_alone(component: &dyn Component, env: Env) -> Result<(), BoxError> {
-    let drain = Drain::new();
+async fn drain_at_signal(drain: Drain) {
+    match signalled().await {
+        Ok(signal) => tracing::info!(signal, "draining"),
+        Err(error) => tracing::error!(%error, "no signal can be waited for"),
+    }
+    drain.begin();
+}
+
+async fn serve_alone(component: &dyn Component, env: Env, drain: &Drain) -> Result<(), BoxError> {
     let address: SocketAddr =
         env.parse("DIWAN_LISTEN", "an address such as 0.0.0.0:7001", SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let Some(migrated) = drain.unless_begun(migrate(component, &env)).await else { return Ok(()) };
+    migrated?;
     let network = Network::remote(&env)?;
     let context = Context::new(component.name(), env, SystemClock::shared(), drain.clone(), network)?;
-    let front = component.start(context).await?;
-    let listener = bind(address).await?;
-    tracing::info!(service = component.name(), address = %listener.local_addr()?, "ready");
-    let server = tokio::spawn(serve(listener, front, drain.clone(), GRACE));
-    let signal = signalled().await?;
-    tracing::info!(signal, "draining");
-    drain.begin();
-    server.await?;
+    if let Some(started) = drain.unless_begun(component.start(context)).await {
+        let front = started?;
+        let listener = bind(address).await?;
+        tracing::info!(service = component.name(), address = %listener.local_addr()?, "ready");
+        serve(listener, front, drain.clone(), GRACE).await;
+    }
     drain.finished(GRACE).await;
     Ok(())
 }

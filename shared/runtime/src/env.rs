@@ -1,6 +1,6 @@
 //! The environment that a process is configured by, read through a value so that a test can give its own.
 
-use std::{collections::BTreeMap, path::PathBuf, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, str::FromStr, time::Duration};
 
 /// A setting that is missing or cannot be read. It names the variable and never its value, which may be secret.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -20,7 +20,9 @@ pub struct Env(BTreeMap<String, String>);
 impl Env {
     /// The variables that this process was started with.
     pub fn of_process() -> Self {
-        Self(std::env::vars().collect())
+        // One that is not UTF-8 is none of Diwan's; `vars` would panic at it.
+        let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        Self(std::env::vars_os().filter_map(text).collect())
     }
 
     /// `self` with one variable set.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod dynamic;
+mod endings;
 mod every_method;
 mod grpcurl;
 mod lifecycle;

@@ -106,7 +106,7 @@ fn asks(inner: Transport, in_stream: bool) -> Fake {
 #[tokio::test]
 async fn a_nested_call_inherits_what_is_left_and_may_only_shorten_it() {
     let world = world();
-    let whole = Duration::from_secs(60);
+    let whole = Duration::from_mins(1);
     for (place, inner) in both(&world, time_left()).await {
         for in_stream in [false, true] {
             let patient = inner.to("billing").within(LONG);

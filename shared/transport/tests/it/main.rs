@@ -1,4 +1,5 @@
 //! What a client and a service see of one another, in one process and over TCP.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod callers;
 mod context;

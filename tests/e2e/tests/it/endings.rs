@@ -16,7 +16,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A `diwan run` whose output goes to a file.
 struct Run {

@@ -4,6 +4,6 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 cargo test --workspace --doc --quiet
 if cargo nextest --version >/dev/null 2>&1; then
-    exec cargo nextest run --workspace "$@"
+    exec cargo nextest run --workspace --no-fail-fast "$@"
 fi
-exec cargo test --workspace --all-targets "$@"
+exec cargo test --workspace --all-targets --no-fail-fast "$@"

@@ -56,7 +56,7 @@ impl Context {
         let revocations = Revocations::default();
         let verifier = Verifier::new(Keys::load(&keys)?, revocations.clone(), clock.clone());
         let rules = Rules::load().map_err(|error| SetupError::Rules(error.into()))?;
-        follow::revocations(&drain, network.to("identity").signed(&signer), revocations);
+        follow::revocations(&drain, network.to("identity").signed(&signer), revocations, clock.clone());
         let admission = Admission::new(Arc::new(rules), verifier);
         Ok(Self { env, clock, drain, network, admission, signer, keys })
     }

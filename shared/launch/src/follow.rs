@@ -1,10 +1,10 @@
 //! Follows identity's revocations.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use diwan_access::Revocations;
 use diwan_proto::identity::v1::{WatchRevocationsRequest, revocation_service_client::RevocationServiceClient};
-use diwan_runtime::{Drain, worker};
+use diwan_runtime::{Clock, Drain, worker};
 use diwan_transport::Transport;
 use jiff::Timestamp;
 use tonic::Status;
@@ -16,11 +16,11 @@ const SILENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Keeps `revocations` up to date for as long as the process runs.
-pub(crate) fn revocations(drain: &Drain, identity: Transport, revocations: Revocations) {
+pub(crate) fn revocations(drain: &Drain, identity: Transport, revocations: Revocations, clock: Arc<dyn Clock>) {
     worker::supervise(drain, "revocations", move || {
-        let (identity, revocations) = (identity.clone(), revocations.clone());
+        let (identity, revocations, clock) = (identity.clone(), revocations.clone(), clock.clone());
         async move {
-            let ended = follow(identity, revocations).await;
+            let ended = follow(identity, revocations, clock).await;
             if let Err(status) = &ended {
                 tracing::warn!(%status, "identity's revocations cannot be followed");
                 tokio::time::sleep(PAUSE).await;
@@ -30,7 +30,7 @@ pub(crate) fn revocations(drain: &Drain, identity: Transport, revocations: Revoc
     });
 }
 
-async fn follow(identity: Transport, revocations: Revocations) -> Result<(), Status> {
+async fn follow(identity: Transport, revocations: Revocations, clock: Arc<dyn Clock>) -> Result<(), Status> {
     let mut client = RevocationServiceClient::new(identity);
     let mut stream = client.watch_revocations(WatchRevocationsRequest {}).await?.into_inner();
     loop {
@@ -39,6 +39,7 @@ async fn follow(identity: Transport, revocations: Revocations) -> Result<(), Sta
         let message = message.ok_or_else(|| Status::unavailable("identity ended the stream"))?;
         let until = message.complete_until.unwrap_or_default();
         let until = Timestamp::new(until.seconds, until.nanos).unwrap_or(Timestamp::UNIX_EPOCH);
-        revocations.learn(&message.revocations, until);
+        // A clock of identity's that runs ahead must not stretch the bound.
+        revocations.learn(&message.revocations, until.min(clock.now()));
     }
 }

@@ -1,6 +1,9 @@
 //! Loops that run as long as the process: they start again after a failure, and end when it drains.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
 
 use crate::{Drain, backoff::Backoff};
 
@@ -18,10 +21,16 @@ where
     drain.spawn(async move {
         let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
         while !ending.has_begun() {
+            let begun = Instant::now();
             // A task of its own turns a panic into a value.
             let run = tokio::spawn(work());
             let abort = run.abort_handle();
-            match ending.unless_begun(run).await {
+            let ended = ending.unless_begun(run).await;
+            // Most loops return only when they fail: one that ran well for long has not failed in a row.
+            if begun.elapsed() > LONGEST_DELAY {
+                backoff.reset();
+            }
+            match ended {
                 None => abort.abort(),
                 Some(Ok(Ok(()))) => backoff.reset(),
                 Some(Ok(Err(error))) => {

@@ -58,7 +58,7 @@ impl Api {
         let request_id = fields.request_id(&message.request_id);
         fields.finish()?;
         let (account, now) = (caller.account_id, self.clock.now());
-        let once = Once::new(account, &request_id, "ResendEmailConfirmation", &message);
+        let once = Once::new(account, &request_id, "ResendEmailConfirmation", &message).by(caller.user_id);
         let ask = Job::new(account, Effect::SendEmailConfirmation);
         let answer = self
             .database

@@ -103,7 +103,7 @@ impl Api {
         fields::required(&mut fields, "current_password", &current);
         fields::new_password(&mut fields, "new_password", &new, &weaknesses);
         fields.finish()?;
-        let once = Once::new(account, &request_id, "ChangePassword", &message);
+        let once = Once::new(account, &request_id, "ChangePassword", &message).by(caller.user_id);
         if let Some(answer) = answers::find(self.database.pool(), &once).await? {
             return Ok(answer);
         }
@@ -229,7 +229,7 @@ impl Api {
         let session = fields.uuid("session_id", &message.session_id);
         fields.finish()?;
         let (account, user, now) = (caller.account_id, caller.user_id, self.clock.now());
-        let once = Once::new(account, &request_id, "RevokeSession", message);
+        let once = Once::new(account, &request_id, "RevokeSession", message).by(caller.user_id);
         let answer = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             if !sessions::is_of(tx, account, user, session).await? {
                 return Err(Error::SessionNotFound);

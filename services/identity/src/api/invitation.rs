@@ -42,7 +42,7 @@ impl Api {
         message: InviteUserRequest,
     ) -> Result<InviteUserResponse, Fault> {
         let (request_id, user, teams) = self.read_invitation(caller, &message).await?;
-        let once = Once::new(caller.account_id, &request_id, "InviteUser", &message);
+        let once = Once::new(caller.account_id, &request_id, "InviteUser", &message).by(caller.user_id);
         if let Some(answer) = answers::find(self.database.pool(), &once).await? {
             return Ok(answer);
         }

@@ -93,7 +93,7 @@ impl Api {
     ) -> Result<ResendInvitationResponse, Fault> {
         let (request_id, id) = standing::read(&message.request_id, &message.user_id)?;
         let (account, now) = (caller.account_id, self.clock.now());
-        let once = Once::new(account, &request_id, "ResendInvitation", &message);
+        let once = Once::new(account, &request_id, "ResendInvitation", &message).by(caller.user_id);
         if let Some(answer) = answers::find(self.database.pool(), &once).await? {
             return Ok(answer);
         }
@@ -116,7 +116,7 @@ impl Api {
         let email = fields.email("email", &message.email);
         fields.finish()?;
         let (account, now) = (caller.account_id, self.clock.now());
-        let once = Once::new(account, &request_id, "CorrectInvitation", &message);
+        let once = Once::new(account, &request_id, "CorrectInvitation", &message).by(caller.user_id);
         if let Some(answer) = answers::find(self.database.pool(), &once).await? {
             return Ok(answer);
         }
@@ -161,7 +161,7 @@ impl Api {
     ) -> Result<WithdrawInvitationResponse, Fault> {
         let (request_id, id) = standing::read(&message.request_id, &message.user_id)?;
         let (account, now) = (caller.account_id, self.clock.now());
-        let once = Once::new(account, &request_id, "WithdrawInvitation", &message);
+        let once = Once::new(account, &request_id, "WithdrawInvitation", &message).by(caller.user_id);
         let settle = Job::new(account, Effect::SettleSeat { user_id: id });
         let answer = self
             .database

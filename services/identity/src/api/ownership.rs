@@ -79,7 +79,7 @@ impl Api {
         let user_id = fields.uuid("user_id", &message.user_id);
         fields.finish()?;
         let (account, owner_id, now) = (caller.account_id, caller.user_id, self.clock.now());
-        let once = Once::new(account, &request_id, "OfferOwnership", &message);
+        let once = Once::new(account, &request_id, "OfferOwnership", &message).by(caller.user_id);
         let offer = Offer { owner_id, user_id, expires_at: after(now, LIFE) };
         let send = Job::new(account, Effect::SendOwnershipOffer { user_id });
         let answer = self
@@ -103,7 +103,7 @@ impl Api {
     ) -> Result<AcceptOwnershipResponse, Fault> {
         let request_id = request_id(&message.request_id)?;
         let (account, now) = (caller.account_id, self.clock.now());
-        let once = Once::new(account, &request_id, "AcceptOwnership", &message);
+        let once = Once::new(account, &request_id, "AcceptOwnership", &message).by(caller.user_id);
         let answer = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             // Read without a lock, since users are locked first; that it is still there shows when it is taken.
             let offer = offers::find(tx, account, now).await?.filter(|offer| offer.user_id == caller.user_id);
@@ -126,7 +126,7 @@ impl Api {
     ) -> Result<EndOwnershipOfferResponse, Fault> {
         let request_id = request_id(&message.request_id)?;
         let (account, now) = (caller.account_id, self.clock.now());
-        let once = Once::new(account, &request_id, "EndOwnershipOffer", &message);
+        let once = Once::new(account, &request_id, "EndOwnershipOffer", &message).by(caller.user_id);
         let answer = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             let ended = offers::end_of(tx, account, caller.user_id).await?;
             if ended { Ok(EndOwnershipOfferResponse {}) } else { Err(Error::OwnershipOfferNotFound) }

@@ -44,7 +44,7 @@ impl Api {
         let grants = fields::grants(&mut fields, &message.grants);
         fields.finish()?;
         let (account, now) = (caller.account_id, self.clock.now());
-        let once = Once::new(account, &request_id, "ChangeRole", &message);
+        let once = Once::new(account, &request_id, "ChangeRole", &message).by(caller.user_id);
         let answer = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             let before = users::find_for_update(tx, account, id).await?.ok_or(Error::UserNotFound)?;
             let after = before.with_role(caller.user_id, role, &grants).map_err(Error::Refused)?;

@@ -32,7 +32,7 @@ impl Api {
     ) -> Result<DeactivateUserResponse, Fault> {
         let (request_id, id) = read(&message.request_id, &message.user_id)?;
         let (account, now) = (caller.account_id, self.clock.now());
-        let once = Once::new(account, &request_id, "DeactivateUser", &message);
+        let once = Once::new(account, &request_id, "DeactivateUser", &message).by(caller.user_id);
         let settle = Job::new(account, Effect::SettleSeat { user_id: id });
         let answer = self
             .database
@@ -58,7 +58,7 @@ impl Api {
     ) -> Result<ReactivateUserResponse, Fault> {
         let (request_id, id) = read(&message.request_id, &message.user_id)?;
         let (account, now) = (caller.account_id, self.clock.now());
-        let once = Once::new(account, &request_id, "ReactivateUser", &message);
+        let once = Once::new(account, &request_id, "ReactivateUser", &message).by(caller.user_id);
         if let Some(answer) = answers::find(self.database.pool(), &once).await? {
             return Ok(answer);
         }

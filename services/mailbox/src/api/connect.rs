@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use diwan_access::User;
 use diwan_fault::{Fault, Fields};
 use diwan_proto::{
     mailbox::v1::{ConnectMailboxRequest, ConnectMailboxResponse, Security as ProtoSecurity, ServerSettings},
@@ -42,9 +43,10 @@ struct Wanted {
 /// ConnectMailbox.
 pub(super) async fn connect(
     shared: &Shared,
-    account: Uuid,
+    caller: &User,
     mut message: ConnectMailboxRequest,
 ) -> Result<ConnectMailboxResponse, Fault> {
+    let account = caller.account_id;
     let mut fields = Fields::new();
     let id = fields.request_id(&message.request_id);
     let wanted = decode(&mut fields, &message, shared.config.reach);
@@ -53,7 +55,7 @@ pub(super) async fn connect(
     for server in [&mut message.imap, &mut message.smtp].into_iter().flatten() {
         server.password.clear();
     }
-    let request = Request::new(account, &id, "ConnectMailbox", &message);
+    let request = Request::new(account, &id, "ConnectMailbox", &message).by(caller.user_id);
     if let Some(answer) = answers::find(shared.database.pool(), &request).await? {
         return Ok(answer);
     }

@@ -20,8 +20,8 @@ impl MailboxService for Api {
         &self,
         request: Request<ConnectMailboxRequest>,
     ) -> Result<Response<ConnectMailboxResponse>, Status> {
-        let account = user(&request)?.account_id;
-        Ok(Response::new(connect::connect(&self.0, account, request.into_inner()).await?))
+        let caller = user(&request)?;
+        Ok(Response::new(connect::connect(&self.0, &caller, request.into_inner()).await?))
     }
 
     async fn get_mailbox(&self, request: Request<GetMailboxRequest>) -> Result<Response<GetMailboxResponse>, Status> {

@@ -22,7 +22,8 @@ impl HoursService for Api {
         &self,
         request: Request<SetWorkingHoursRequest>,
     ) -> Result<Response<SetWorkingHoursResponse>, Status> {
-        let account = user(&request)?.account_id;
+        let caller = user(&request)?;
+        let account = caller.account_id;
         let message = request.into_inner();
         let mut fields = Fields::new();
         let request_id = fields.request_id(&message.request_id);
@@ -30,7 +31,7 @@ impl HoursService for Api {
         let hours = message.hours.as_ref().map(|hours| diwan_hours::read(&mut fields, "hours", hours));
         fields.finish()?;
         let now = self.clock.now();
-        let request = answers::Request::new(account, &request_id, "SetWorkingHours", &message);
+        let request = answers::Request::new(account, &request_id, "SetWorkingHours", &message).by(caller.user_id);
         let answer = self
             .database
             .answer_once(&request, now, async |tx: &mut PgConnection| {

@@ -24,7 +24,8 @@ use crate::{
 #[tonic::async_trait]
 impl MembershipService for Api {
     async fn add_member(&self, request: Request<AddMemberRequest>) -> Result<Response<AddMemberResponse>, Status> {
-        let account = user(&request)?.account_id;
+        let caller = user(&request)?;
+        let account = caller.account_id;
         let message = request.into_inner();
         let mut fields = Fields::new();
         let request_id = fields.request_id(&message.request_id);
@@ -32,7 +33,7 @@ impl MembershipService for Api {
         let user = fields.uuid("user_id", &message.user_id);
         fields.finish()?;
         let now = self.clock.now();
-        let request = answers::Request::new(account, &request_id, "AddMember", &message);
+        let request = answers::Request::new(account, &request_id, "AddMember", &message).by(caller.user_id);
         let answer = self
             .database
             .answer_once(&request, now, async |tx: &mut PgConnection| {
@@ -47,7 +48,8 @@ impl MembershipService for Api {
         &self,
         request: Request<RemoveMemberRequest>,
     ) -> Result<Response<RemoveMemberResponse>, Status> {
-        let account = user(&request)?.account_id;
+        let caller = user(&request)?;
+        let account = caller.account_id;
         let message = request.into_inner();
         let mut fields = Fields::new();
         let request_id = fields.request_id(&message.request_id);
@@ -55,7 +57,7 @@ impl MembershipService for Api {
         let user = fields.uuid("user_id", &message.user_id);
         fields.finish()?;
         let now = self.clock.now();
-        let request = answers::Request::new(account, &request_id, "RemoveMember", &message);
+        let request = answers::Request::new(account, &request_id, "RemoveMember", &message).by(caller.user_id);
         let answer = self
             .database
             .answer_once(&request, now, async |tx: &mut PgConnection| {

@@ -23,14 +23,15 @@ use crate::{
 #[tonic::async_trait]
 impl TeamService for Api {
     async fn create_team(&self, request: Request<CreateTeamRequest>) -> Result<Response<CreateTeamResponse>, Status> {
-        let account = user(&request)?.account_id;
+        let caller = user(&request)?;
+        let account = caller.account_id;
         let message = request.into_inner();
         let mut fields = Fields::new();
         let request_id = fields.request_id(&message.request_id);
         let settings = decode::settings(&mut fields, &message);
         fields.finish()?;
         let now = self.clock.now();
-        let request = answers::Request::new(account, &request_id, "CreateTeam", &message);
+        let request = answers::Request::new(account, &request_id, "CreateTeam", &message).by(caller.user_id);
         let answer = self
             .database
             .answer_once(&request, now, async |tx: &mut PgConnection| {
@@ -64,7 +65,8 @@ impl TeamService for Api {
     }
 
     async fn update_team(&self, request: Request<UpdateTeamRequest>) -> Result<Response<UpdateTeamResponse>, Status> {
-        let account = user(&request)?.account_id;
+        let caller = user(&request)?;
+        let account = caller.account_id;
         let message = request.into_inner();
         let team = message.team.clone().unwrap_or_default();
         let mut fields = Fields::new();
@@ -73,7 +75,7 @@ impl TeamService for Api {
         let changes = decode::changes(&mut fields, &team, message.update_mask.as_ref());
         fields.finish()?;
         let now = self.clock.now();
-        let request = answers::Request::new(account, &request_id, "UpdateTeam", &message);
+        let request = answers::Request::new(account, &request_id, "UpdateTeam", &message).by(caller.user_id);
         let answer = self
             .database
             .answer_once(&request, now, async |tx: &mut PgConnection| {

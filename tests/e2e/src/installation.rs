@@ -54,7 +54,7 @@ pub struct Installation {
     addresses: Vec<(&'static str, SocketAddr)>,
     processes: Vec<(String, Child)>,
     postgres: Option<Postgres>,
-    home: PathBuf,
+    options: Options,
 }
 
 impl Installation {
@@ -67,8 +67,8 @@ impl Installation {
         let home = options.home.canonicalize()?;
         let options = Options { home, ..options };
         let installation = match options.topology {
-            Topology::Suite => Self::suite(&options)?,
-            Topology::Separate => Self::separate(&options).await?,
+            Topology::Suite => Self::suite(options)?,
+            Topology::Separate => Self::separate(options).await?,
         };
         installation.wait_until_serving().await?;
         Ok(installation)
@@ -91,7 +91,27 @@ impl Installation {
 
     /// The folder with the keys.
     pub fn keys(&self) -> PathBuf {
-        self.home.join("keys")
+        self.options.home.join("keys")
+    }
+
+    /// Starts a further replica of `service`, in the topology where it is a process of its own: by `launcher`, such as
+    /// `["taskset", "-c", "0"]`, and with `settings` beyond those of the others. Its process is `name`.
+    ///
+    /// # Errors
+    /// When it cannot be started. It may not serve yet.
+    pub fn replica(
+        &mut self,
+        service: &str,
+        name: &str,
+        launcher: &[&str],
+        settings: &[(&str, String)],
+    ) -> Result<SocketAddr, Failure> {
+        let listen = free_address()?;
+        let serve = self.serve(service, listen)?;
+        let mut command = launched(serve, launcher);
+        command.envs(settings.iter().map(|(name, value)| (*name, value)));
+        self.processes.push((name.to_owned(), spawn(command, &self.options, name)?));
+        Ok(listen)
     }
 
     /// Ends it as SIGTERM does, and returns when every process has ended by itself.
@@ -109,19 +129,18 @@ impl Installation {
         Ok(())
     }
 
-    fn suite(options: &Options) -> Result<Self, Failure> {
+    fn suite(options: Options) -> Result<Self, Failure> {
         let gateway = free_address()?;
         let mut command = binary("diwan")?;
         command.arg("run").env("DIWAN_HOME", &options.home).env("DIWAN_LISTEN", gateway.to_string());
-        command.env("DIWAN_POSTGRES_BIN", &options.postgres);
-        let child = spawn(command, options, "diwan")?;
+        command.env("DIWAN_POSTGRES_BIN", &options.postgres).envs(options.settings.iter().cloned());
+        let child = spawn(command, &options, "diwan")?;
         let processes = vec![("diwan".to_owned(), child)];
-        Ok(Self { gateway, addresses: Vec::new(), processes, postgres: None, home: options.home.clone() })
+        Ok(Self { gateway, addresses: Vec::new(), processes, postgres: None, options })
     }
 
-    async fn separate(options: &Options) -> Result<Self, Failure> {
-        let keys = options.home.join("keys");
-        keys::ensure(&keys, &keys::ISSUERS)?;
+    async fn separate(options: Options) -> Result<Self, Failure> {
+        keys::ensure(&options.home.join("keys"), &keys::ISSUERS)?;
         let postgres =
             Postgres::start(PostgresOptions::new(options.postgres.clone(), options.home.join("postgres"))).await?;
         let mut addresses = Vec::new();
@@ -130,19 +149,28 @@ impl Installation {
             addresses.push((service, free_address()?));
         }
         let gateway = free_address()?;
-        let mut processes = Vec::new();
-        for (service, listen) in addresses.iter().copied().chain([("gateway", gateway)]) {
-            let mut command = binary(&format!("diwan-{service}"))?;
-            command.arg("serve").env("DIWAN_LISTEN", listen.to_string()).env("DIWAN_KEYS", &keys);
-            command.env(format!("DIWAN_{}_DATABASE_URL", service.to_uppercase()), postgres.url(service));
-            command.env("DIWAN_MAILBOX_BLOBS", options.home.join("blobs")).env("DIWAN_MAILBOX_ALLOW_PLAIN", "loopback");
-            command.env("DIWAN_IDENTITY_MAIL_FOLDER", options.home.join("mail-out"));
-            for (name, address) in &addresses {
-                command.env(format!("DIWAN_{}_ADDRESS", name.to_uppercase()), format!("http://{address}"));
-            }
-            processes.push((service.to_owned(), spawn(command, options, service)?));
+        let mut made = Self { gateway, addresses, processes: Vec::new(), postgres: Some(postgres), options };
+        for (service, listen) in made.addresses.clone().into_iter().chain([("gateway", gateway)]) {
+            let command = made.serve(service, listen)?;
+            made.processes.push((service.to_owned(), spawn(command, &made.options, service)?));
         }
-        Ok(Self { gateway, addresses, processes, postgres: Some(postgres), home: options.home.clone() })
+        Ok(made)
+    }
+
+    /// How `service` is started as a process of its own.
+    fn serve(&self, service: &str, listen: SocketAddr) -> Result<Command, Failure> {
+        let home = &self.options.home;
+        let postgres = self.postgres.as_ref().ok_or("only an installation of separate processes has replicas")?;
+        let mut command = binary(&format!("diwan-{service}"))?;
+        command.arg("serve").env("DIWAN_LISTEN", listen.to_string()).env("DIWAN_KEYS", home.join("keys"));
+        command.env(format!("DIWAN_{}_DATABASE_URL", service.to_uppercase()), postgres.url(service));
+        command.env("DIWAN_MAILBOX_BLOBS", home.join("blobs")).env("DIWAN_MAILBOX_ALLOW_PLAIN", "loopback");
+        command.env("DIWAN_IDENTITY_MAIL_FOLDER", home.join("mail-out"));
+        for (name, address) in &self.addresses {
+            command.env(format!("DIWAN_{}_ADDRESS", name.to_uppercase()), format!("http://{address}"));
+        }
+        command.envs(self.options.settings.iter().cloned());
+        Ok(command)
     }
 
     async fn wait_until_serving(&self) -> Result<(), Failure> {
@@ -157,7 +185,7 @@ impl Installation {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };
-        let log = self.home.join("log");
+        let log = self.options.home.join("log");
         tokio::time::timeout(READY_LIMIT, serving)
             .await
             .map_err(|_| format!("Diwan was not ready within {READY_LIMIT:?}; see {}", log.display()).into())
@@ -176,12 +204,21 @@ fn binary(name: &str) -> Result<Command, Failure> {
     Ok(Command::new(path))
 }
 
+/// The command, started by another program that takes it as its arguments.
+fn launched(command: Command, launcher: &[&str]) -> Command {
+    let [program, arguments @ ..] = launcher else { return command };
+    let inner = command.as_std();
+    let mut outer = Command::new(program);
+    outer.args(arguments).arg(inner.get_program()).args(inner.get_args());
+    outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    outer
+}
+
 fn spawn(mut command: Command, options: &Options, name: &str) -> Result<Child, Failure> {
     let logs = options.home.join("log");
     std::fs::create_dir_all(&logs)?;
     let output = File::create(logs.join(format!("{name}.out")))?;
     command.env("DIWAN_LOG_FILE", logs.join(format!("{name}.log")));
-    command.envs(options.settings.iter().cloned());
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).kill_on_drop(true);
     Ok(command.spawn()?)
 }

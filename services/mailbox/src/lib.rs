@@ -34,9 +34,10 @@ use diwan_proto::{
 };
 use diwan_store::{Database, Wake, answers, pool};
 use diwan_transport::{BoxError, Front, Methods};
+use diwan_vault::Vault;
 use sqlx::migrate::Migrator;
 
-use crate::{api::Api, blobs::Blobs, config::Config, shared::Shared, vault::Vault};
+use crate::{api::Api, blobs::Blobs, config::Config, shared::Shared};
 
 /// The migrations of the service's database.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();

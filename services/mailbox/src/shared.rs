@@ -8,6 +8,7 @@ use diwan_proto::{
 use diwan_runtime::{Clock, Drain};
 use diwan_store::Database;
 use diwan_transport::Transport;
+use diwan_vault::Vault;
 
 use crate::{
     blobs::Blobs,
@@ -15,7 +16,7 @@ use crate::{
     domain::server::{Password, Security, Server, Side},
     error::Error,
     store::mailboxes::Mailbox,
-    vault::{Label, Vault},
+    vault::Label,
 };
 
 /// Rung when a mailbox was connected or given back, and when there is something to send.
@@ -56,7 +57,7 @@ impl Shared {
             ),
         };
         let label = Label { account: mailbox.account_id, mailbox: mailbox.id, side };
-        let password: Password = self.vault.open(&label, secret)?;
+        let password: Password = label.open(&self.vault, secret)?;
         Ok(Server {
             host: host.clone(),
             // The table's check holds it within 1 to 65535.

@@ -139,7 +139,7 @@ async fn require_free(shared: &Shared, account: Uuid, address: &str) -> Result<(
 fn seal(shared: &Shared, account: Uuid, wanted: Wanted, start: probe::Start) -> Result<Mailbox, Error> {
     let id = ids::new_id();
     let sealed = |side, server: &Server| {
-        shared.vault.seal(&Label { account, mailbox: id, side }, &server.password).map_err(Error::from)
+        Label { account, mailbox: id, side }.seal(&shared.vault, &server.password).map_err(Error::from)
     };
     Ok(Mailbox {
         account_id: account,

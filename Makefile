@@ -51,6 +51,6 @@ clean:
 postgres:
 	@deploy/local/postgres.sh >/dev/null
 mail:
-	@deploy/local/mail-packages.sh >/dev/null
+	@deploy/local/debian-packages.sh mail >/dev/null
 grpcurl buf:
 	@deploy/local/tools.sh $@

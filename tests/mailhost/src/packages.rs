@@ -11,7 +11,7 @@ use crate::error::{Doing, Error};
 pub const PACKAGES_VARIABLE: &str = "DIWAN_MAIL_PACKAGES";
 
 // Inside the program rather than beside it: it works wherever the program runs, and in the version that fits.
-const SCRIPT: &str = include_str!("../../../deploy/local/mail-packages.sh");
+const SCRIPT: &str = include_str!("../../../deploy/local/debian-packages.sh");
 
 const IN_WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.diwan/mail");
 
@@ -24,7 +24,7 @@ pub(crate) fn default_folder() -> PathBuf {
 /// it fetches and why.
 pub(crate) async fn ensure(folder: &Path) -> Result<(), Error> {
     let status = Command::new("/bin/sh")
-        .args(["-c", SCRIPT, "mail-packages.sh"])
+        .args(["-c", SCRIPT, "debian-packages.sh", "mail"])
         .arg(folder)
         .stdin(Stdio::null())
         .status()

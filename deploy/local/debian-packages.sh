@@ -1,23 +1,35 @@
 #!/bin/sh
-# Unpacks Dovecot (IMAP, LMTP, submission) and OpenSMTPD from Debian's packages into one folder, for the demo and the
-# tests: nothing is installed, no mail server of this machine is replaced or started, and apt's own state is only read.
-# Needs no root (starting the servers does, see tests/mailhost).
+# Unpacks programs from Debian's packages into one folder: nothing is installed, no server of this machine is replaced or
+# started, and apt's own state is only read. Needs no root.
 #
-#   mail-packages.sh [FOLDER]    FOLDER: $DIWAN_MAIL_PACKAGES, else <workspace>/.diwan/mail/packages
+#   debian-packages.sh mail [FOLDER]     Dovecot (IMAP, LMTP, submission) and OpenSMTPD, for the demo and the tests.
+#                                        FOLDER: $DIWAN_MAIL_PACKAGES, else <workspace>/.diwan/mail/packages
+#   debian-packages.sh bench [FOLDER]    HAProxy and h2load, for the benchmarks. FOLDER: <workspace>/.diwan/bench/packages
 #
-# Only what the servers link against is unpacked beside them: what else their packages depend on (adduser, debconf, perl,
+# Only what the programs link against is unpacked beside them: what else their packages depend on (adduser, debconf, perl,
 # ...) serves installing. A second run finds the stamp in FOLDER and ends at once; runs at the same time wait for each other.
 set -eu
 
-format=1 # goes into the stamp: raise it when what is unpacked changes, so that older folders are made anew
-servers="dovecot-core dovecot-imapd dovecot-lmtpd dovecot-submissiond opensmtpd"
-programs="usr/sbin/dovecot usr/sbin/smtpd usr/lib/dovecot/imap usr/lib/dovecot/lmtp usr/lib/dovecot/submission bin/sh"
-
-say() { printf 'mail-packages: %s\n' "$*" >&2; }
+set=${1:-}
+say() { printf 'debian-packages %s: %s\n' "$set" "$*" >&2; }
 fail() { say "$*"; exit 1; }
 
 workspace=$(cd "$(dirname "$0")/../.." && pwd)
-packages=${1:-${DIWAN_MAIL_PACKAGES:-$workspace/.diwan/mail/packages}}
+format=1 # goes into the stamp: raise it when what is unpacked changes, so that older folders are made anew
+case $set in
+    mail)
+        why="the demo and the tests need a real IMAP and a real SMTP server: Dovecot and OpenSMTPD with their libraries"
+        servers="dovecot-core dovecot-imapd dovecot-lmtpd dovecot-submissiond opensmtpd"
+        programs="usr/sbin/dovecot usr/sbin/smtpd usr/lib/dovecot/imap usr/lib/dovecot/lmtp usr/lib/dovecot/submission bin/sh"
+        packages=${DIWAN_MAIL_PACKAGES:-$workspace/.diwan/mail/packages} ;;
+    bench)
+        why="the benchmarks load Diwan with h2load and compare its gateway with HAProxy: both with their libraries"
+        servers="haproxy nghttp2-client"
+        programs="usr/sbin/haproxy usr/bin/h2load bin/sh"
+        packages=$workspace/.diwan/bench/packages ;;
+    *) fail "names a set of packages: mail or bench" ;;
+esac
+packages=${2:-$packages}
 . /etc/os-release 2>/dev/null || ID=unknown
 stamp="$format ${ID:-unknown} ${VERSION_ID:-unknown}"
 
@@ -83,7 +95,7 @@ known || refresh_lists "this machine has no package lists"
 known || fail "still no packages $servers (see above): is there a network, and Debian main among apt's sources?"
 wanted=$(closure)
 size=$(apt_with apt-cache show --no-all-versions $wanted | awk '/^Size: / { n += $2 } END { printf "%.0f", n / 1e6 }')
-say "the demo and the tests need a real IMAP and a real SMTP server: Dovecot and OpenSMTPD with their libraries"
+say "$why"
 say "fetching $(echo "$wanted" | wc -w) Debian packages ($size MB) to unpack, not install, in $packages:"
 echo "$wanted" | fmt -w 100 | sed 's/^/    /' >&2
 if ! fetch; then
@@ -120,4 +132,4 @@ done
 } >"$work/root/.unpacked"
 rm -rf "$packages"
 mv "$work/root" "$packages"
-say "unpacked $(grep '^dovecot-core' "$packages/.unpacked" | tr '\t' ' '), $(grep '^opensmtpd' "$packages/.unpacked" | tr '\t' ' ')"
+say "unpacked $servers"

@@ -2,13 +2,11 @@
 
 use std::{future::Future, time::Duration};
 
-use diwan_access::{User, user};
+use diwan_access::{Pages, User, user};
 use diwan_proto::{
     billing::v1::{GetSubscriptionRequest, subscription_service_client::SubscriptionServiceClient},
     common::v1::PageRequest,
-    conversation::v1::{
-        Availability, AvailabilityState, ListAvailabilityRequest, inbox_service_client::InboxServiceClient,
-    },
+    conversation::v1::{GetMyAvailabilityRequest, inbox_service_client::InboxServiceClient},
     gateway::v1::{GetBootstrapRequest, GetBootstrapResponse, bootstrap_service_server::BootstrapService},
     identity::v1::{
         GetAccountRequest, GetUserRequest, account_service_client::AccountServiceClient,
@@ -33,6 +31,7 @@ pub(crate) struct Bootstrap {
     pub(crate) team: Upstream,
     pub(crate) conversation: Upstream,
     pub(crate) billing: Upstream,
+    pub(crate) pages: Pages,
 }
 
 /// What became of one part.
@@ -102,11 +101,11 @@ impl BootstrapService for Bootstrap {
     ) -> Result<Response<GetBootstrapResponse>, Status> {
         let caller = user(&request)?;
         let asking = Asking { metadata: request.metadata(), limit: limit() };
-        let (user, account, teams, present, subscription) = tokio::try_join!(
+        let (user, account, teams, availability, subscription) = tokio::try_join!(
             asking.part("identity", self.user(&asking, &caller)),
             asking.part("identity", self.account(&asking)),
             asking.part("team", self.teams(&asking)),
-            asking.part("conversation", self.present(&asking)),
+            asking.part("conversation", self.availability(&asking)),
             asking.part("billing", self.subscription(&asking)),
         )?;
         let mut missing = Vec::new();
@@ -114,11 +113,10 @@ impl BootstrapService for Bootstrap {
             user: user.or_name("identity", &mut missing).and_then(|answer| answer.user),
             account: account.or_name("identity", &mut missing).and_then(|answer| answer.account),
             teams: teams.or_name("team", &mut missing).map(|answer| answer.teams).unwrap_or_default(),
-            availability: present
-                .or_name("conversation", &mut missing)
-                .map(|answer| availability_of(&caller, answer.availabilities)),
+            availability: availability.or_name("conversation", &mut missing).and_then(|answer| answer.availability),
             subscription: subscription.or_name("billing", &mut missing).and_then(|answer| answer.subscription),
             missing,
+            pages: self.pages.of(&caller).into_iter().map(i32::from).collect(),
         }))
     }
 }
@@ -141,9 +139,12 @@ impl Bootstrap {
         MembershipServiceClient::new(self.team.clone()).list_my_teams(request).await
     }
 
-    async fn present(&self, asking: &Asking<'_>) -> Answer<diwan_proto::conversation::v1::ListAvailabilityResponse> {
-        let request = asking.with(ListAvailabilityRequest {});
-        InboxServiceClient::new(self.conversation.clone()).list_availability(request).await
+    async fn availability(
+        &self,
+        asking: &Asking<'_>,
+    ) -> Answer<diwan_proto::conversation::v1::GetMyAvailabilityResponse> {
+        let request = asking.with(GetMyAvailabilityRequest {});
+        InboxServiceClient::new(self.conversation.clone()).get_my_availability(request).await
     }
 
     async fn subscription(&self, asking: &Asking<'_>) -> Answer<diwan_proto::billing::v1::GetSubscriptionResponse> {
@@ -156,13 +157,4 @@ impl Bootstrap {
 fn limit() -> Duration {
     let left = context::deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
     left.map_or(PART, |left| PART.min(left * 3 / 4))
-}
-
-fn availability_of(caller: &User, present: Vec<Availability>) -> Availability {
-    let id = caller.user_id.to_string();
-    present.into_iter().find(|availability| availability.user_id == id).unwrap_or_else(|| Availability {
-        user_id: id,
-        state: AvailabilityState::Offline.into(),
-        since: None,
-    })
 }

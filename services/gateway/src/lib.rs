@@ -14,6 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bootstrap::Bootstrap;
+use diwan_access::Pages;
 use diwan_launch::{Component, Context};
 use diwan_proto::gateway::v1::bootstrap_service_server::BootstrapServiceServer;
 use diwan_runtime::Env;
@@ -80,12 +81,13 @@ fn upstreams(context: &Context, methods: &Arc<Methods>) -> Result<Upstreams, Box
 #[error("there is no service {0}")]
 struct NoService(&'static str);
 
-fn bootstrap(upstreams: &Upstreams) -> Result<Bootstrap, NoService> {
+fn bootstrap(upstreams: &Upstreams) -> Result<Bootstrap, BoxError> {
     let to = |service| upstreams.get(service).cloned().ok_or(NoService(service));
     Ok(Bootstrap {
         identity: to("identity")?,
         team: to("team")?,
         conversation: to("conversation")?,
         billing: to("billing")?,
+        pages: Pages::load()?,
     })
 }

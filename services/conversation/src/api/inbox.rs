@@ -4,8 +4,9 @@ use diwan_access::{User, user};
 use diwan_fault::{Fields, language};
 use diwan_feed::Position;
 use diwan_proto::conversation::v1::{
-    AvailabilityState, ListAvailabilityRequest, ListAvailabilityResponse, SetAvailabilityRequest,
-    SetAvailabilityResponse, WatchInboxRequest, WatchInboxResponse, inbox_service_server::InboxService,
+    self as proto, AvailabilityState, GetMyAvailabilityRequest, GetMyAvailabilityResponse, ListAvailabilityRequest,
+    ListAvailabilityResponse, SetAvailabilityRequest, SetAvailabilityResponse, WatchInboxRequest, WatchInboxResponse,
+    inbox_service_server::InboxService,
 };
 use diwan_runtime::ids;
 use diwan_store::answers;
@@ -75,6 +76,21 @@ impl InboxService for Api {
             .await?;
         self.0.wake(self.teams(&caller).await?);
         Ok(Response::new(answer))
+    }
+
+    async fn get_my_availability(
+        &self,
+        request: Request<GetMyAvailabilityRequest>,
+    ) -> Result<Response<GetMyAvailabilityResponse>, Status> {
+        let caller = user(&request)?;
+        let present = presence::of(self.0.database.pool(), caller.account_id, caller.user_id).await?;
+        let never_here = || proto::Availability {
+            user_id: caller.user_id.to_string(),
+            state: AvailabilityState::Offline.into(),
+            since: None,
+        };
+        let availability = Some(present.map_or_else(never_here, Presence::to_proto));
+        Ok(Response::new(GetMyAvailabilityResponse { availability }))
     }
 
     async fn list_availability(

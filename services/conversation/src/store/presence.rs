@@ -53,6 +53,19 @@ pub async fn lock(tx: &mut Tx, account: Uuid, user: Uuid) -> Result<Option<Prese
     row.map(|row| presence(user, &row.state, row.since, row.version)).transpose()
 }
 
+/// A user's availability; `None` while he has never had a live session.
+pub async fn of(pool: &PgPool, account: Uuid, user: Uuid) -> Result<Option<Presence>, Error> {
+    let row = sqlx::query!(
+        r#"select state, since as "since: SqlTimestamp", version from presence where account_id = $1 and user_id = $2"#,
+        account,
+        user
+    )
+    .fetch_optional(pool)
+    .instrument(diwan_store::span("read presence"))
+    .await?;
+    row.map(|row| presence(user, &row.state, row.since, row.version)).transpose()
+}
+
 /// Sets a user's availability. His slots are locked by the caller.
 pub async fn set(
     tx: &mut Tx,

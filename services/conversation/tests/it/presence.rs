@@ -1,7 +1,9 @@
 //! Coming and going.
 
 use diwan_fault::reason_of;
-use diwan_proto::conversation::v1::{AvailabilityState, SetAvailabilityRequest, watch_inbox_response::Event as Shown};
+use diwan_proto::conversation::v1::{
+    AvailabilityState, GetMyAvailabilityRequest, SetAvailabilityRequest, watch_inbox_response::Event as Shown,
+};
 use diwan_runtime::ids;
 use diwan_testkit::{Person, eventually};
 use tonic::{Code, Status};
@@ -15,6 +17,26 @@ async fn switch(office: &Office, person: &Person, state: AvailabilityState) -> R
 
 async fn becomes(office: &Office, person: &Person, state: AvailabilityState) {
     eventually("he has this availability", LIMIT, async || office.availability(person).await == state).await;
+}
+
+/// What he is told of himself: his state, and whether it began at some time.
+async fn own(office: &Office, person: &Person) -> (AvailabilityState, bool) {
+    let request = office.world.request(person, GetMyAvailabilityRequest {});
+    let told = office.inbox().get_my_availability(request).await.unwrap().into_inner().availability.unwrap();
+    assert_eq!(told.user_id, person.user.to_string());
+    (told.state(), told.since.is_some())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_is_told_his_own_availability_and_whoever_was_never_there_is_offline() {
+    let office = Office::open(0).await;
+    let agent = office.agent().await;
+    let _inbox = office.watch(&agent).await;
+    becomes(&office, &agent, AvailabilityState::Active).await;
+    assert_eq!(own(&office, &agent).await, (AvailabilityState::Active, true));
+    // Another account's user with the same id is another person.
+    let stranger = Person { user: agent.user, ..Person::owner() };
+    assert_eq!(own(&office, &stranger).await, (AvailabilityState::Offline, false));
 }
 
 #[tokio::test(flavor = "multi_thread")]

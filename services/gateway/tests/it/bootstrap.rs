@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use diwan_proto::{
-    access::v1::Role,
+    access::v1::{Grant, Page, Role},
     billing::v1::{GetSubscriptionResponse, Subscription},
-    conversation::v1::{Availability, AvailabilityState, ListAvailabilityResponse},
+    conversation::v1::{Availability, AvailabilityState, GetMyAvailabilityResponse},
     gateway::v1::{GetBootstrapRequest, GetBootstrapResponse, bootstrap_service_client::BootstrapServiceClient},
     identity::v1::{Account, GetAccountResponse, GetUserResponse, User},
     team::v1::{ListMyTeamsResponse, Team},
@@ -29,14 +29,10 @@ fn team() -> Scripted {
     Scripted::default().says("ListMyTeams", &ListMyTeamsResponse { teams, page: None })
 }
 
-fn conversation(present: &[&Person]) -> Scripted {
-    let availability = |person: &&Person| Availability {
-        user_id: person.user.to_string(),
-        state: AvailabilityState::Active.into(),
-        since: None,
-    };
-    let availabilities = present.iter().map(availability).collect();
-    Scripted::default().says("ListAvailability", &ListAvailabilityResponse { availabilities })
+fn conversation() -> Scripted {
+    let state = AvailabilityState::Active.into();
+    let availability = Some(Availability { user_id: "me".into(), state, since: None });
+    Scripted::default().says("GetMyAvailability", &GetMyAvailabilityResponse { availability })
 }
 
 fn billing() -> Scripted {
@@ -51,40 +47,41 @@ async fn ask(world: &World, gateway: &Front, person: &Person) -> Result<GetBoots
 
 #[tokio::test]
 async fn all_comes_in_one_call_and_each_service_checks_the_callers_token_itself() {
-    let (owner, other) = (Person::owner(), Person::owner());
-    let services = [
-        ("identity", identity()),
-        ("team", team()),
-        ("conversation", conversation(&[&other, &owner])),
-        ("billing", billing()),
-    ];
+    let owner = Person::owner();
+    let services =
+        [("identity", identity()), ("team", team()), ("conversation", conversation()), ("billing", billing())];
     let world = world(services);
     let gateway = gateway(&world, &[]).await;
     let all = ask(&world, &gateway, &owner).await.unwrap();
     assert_eq!((all.user.unwrap().name.as_str(), all.account.unwrap().name.as_str()), ("Ada", "Example"));
     assert_eq!(all.teams.len(), 1);
-    let availability = all.availability.unwrap();
-    assert_eq!((availability.user_id, availability.state), (owner.user.to_string(), 1));
+    assert_eq!(all.availability.unwrap().state(), AvailabilityState::Active);
     assert!(all.subscription.is_some());
+    assert_eq!(all.pages.len(), 9, "an owner is shown every page: {:?}", all.pages);
     assert_eq!(all.missing, Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn a_colleague_who_may_not_see_the_subscription_misses_nothing_and_is_offline() {
+async fn a_colleague_who_may_not_see_the_subscription_misses_nothing_and_is_shown_his_own_pages() {
     let owner = Person::owner();
     let services =
-        [("identity", identity()), ("team", team()), ("conversation", conversation(&[&owner])), ("billing", billing())];
+        [("identity", identity()), ("team", team()), ("conversation", conversation()), ("billing", billing())];
     let world = world(services);
     let gateway = gateway(&world, &[]).await;
-    let all = ask(&world, &gateway, &owner.colleague(Role::User)).await.unwrap();
+    let colleague = owner.colleague(Role::User);
+    let all = ask(&world, &gateway, &colleague).await.unwrap();
     assert!(all.subscription.is_none());
     assert_eq!(all.missing, Vec::<String>::new());
-    assert_eq!(all.availability.unwrap().state(), AvailabilityState::Offline);
+    assert_eq!(all.pages().collect::<Vec<_>>(), [Page::Inbox, Page::Contacts]);
+    let granted = Person { grants: vec![Grant::Campaigns], ..colleague };
+    let all = ask(&world, &gateway, &granted).await.unwrap();
+    let shown: Vec<_> = all.pages().collect();
+    assert_eq!(shown, [Page::Inbox, Page::Contacts, Page::Dashboard, Page::Campaigns, Page::Automation]);
 }
 
 #[tokio::test]
 async fn a_part_that_is_down_and_one_that_hangs_are_named_and_the_rest_is_there_in_time() {
-    let hangs = Scripted::default().on("ListAvailability", |_| std::future::pending());
+    let hangs = Scripted::default().on("GetMyAvailability", |_| std::future::pending());
     let world = world([("team", team()), ("conversation", hangs), ("billing", billing())]);
     let gateway = gateway(&world, &[]).await;
     let mut request = world.request(&Person::owner(), GetBootstrapRequest {});
@@ -95,6 +92,7 @@ async fn a_part_that_is_down_and_one_that_hangs_are_named_and_the_rest_is_there_
     assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
     assert_eq!(all.missing, ["identity", "conversation"], "identity once, though two of its parts are missing");
     assert!(all.user.is_none() && all.availability.is_none());
+    assert_eq!(all.pages.len(), 9, "the pages need no service");
     assert_eq!((all.teams.len(), all.subscription.is_some()), (1, true));
     start(&world, "identity", identity());
     let back = ask(&world, &gateway, &Person::owner()).await.unwrap();

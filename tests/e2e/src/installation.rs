@@ -84,6 +84,11 @@ impl Installation {
         self.addresses.iter().find(|(name, _)| *name == service).map(|(_, address)| *address)
     }
 
+    /// The database of a service, in the topology that starts PostgreSQL for it.
+    pub fn database_url(&self, service: &str) -> Option<String> {
+        self.postgres.as_ref().map(|postgres| postgres.url(service))
+    }
+
     /// The process id of `diwan`, or of a service that is a process of its own.
     pub fn pid(&self, name: &str) -> Option<u32> {
         self.processes.iter().find(|(known, _)| known == name).and_then(|(_, child)| child.id())
@@ -164,7 +169,7 @@ impl Installation {
         let mut command = binary(&format!("diwan-{service}"))?;
         command.arg("serve").env("DIWAN_LISTEN", listen.to_string()).env("DIWAN_KEYS", home.join("keys"));
         command.env(format!("DIWAN_{}_DATABASE_URL", service.to_uppercase()), postgres.url(service));
-        command.env("DIWAN_MAILBOX_BLOBS", home.join("blobs")).env("DIWAN_MAILBOX_ALLOW_PLAIN", "loopback");
+        command.env("DIWAN_IDENTITY_BLOBS", home.join("blobs")).env("DIWAN_MAILBOX_BLOBS", home.join("blobs")).env("DIWAN_MAILBOX_ALLOW_PLAIN", "loopback");
         command.env("DIWAN_IDENTITY_MAIL_FOLDER", home.join("mail-out"));
         for (name, address) in &self.addresses {
             command.env(format!("DIWAN_{}_ADDRESS", name.to_uppercase()), format!("http://{address}"));

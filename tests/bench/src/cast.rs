@@ -72,11 +72,21 @@ impl Scene {
 
     /// A colleague in `team`, invited by `owner`, who has accepted and signed in.
     pub(crate) async fn colleague(&self, owner: &Person, team: &Team) -> Result<Person, Failure> {
+        self.sign_in(&self.hire(owner, team).await?).await
+    }
+
+    /// A colleague in `team`, invited by `owner`, who has accepted.
+    pub(crate) async fn hire(&self, owner: &Person, team: &Team) -> Result<Hired, Failure> {
         let email = invite(owner, team).await?;
         let token = self.invitation_of(&email).await?;
         let request = AcceptInvitationRequest { token, password: PASSWORD.into() };
         UserServiceClient::new(self.door.way()).accept_invitation(request).await?;
-        self.door.sign_in(&email, PASSWORD).await
+        Ok(Hired { email })
+    }
+
+    /// Signs somebody in.
+    pub(crate) async fn sign_in(&self, hired: &Hired) -> Result<Person, Failure> {
+        self.door.sign_in(&hired.email, PASSWORD).await
     }
 
     /// Lets the account of `owner` have so many seats.
@@ -122,6 +132,12 @@ impl Scene {
         self.installation.stop().await?;
         Ok(self.home.close()?)
     }
+}
+
+/// Somebody who can sign in.
+#[derive(Clone, Debug)]
+pub(crate) struct Hired {
+    email: String,
 }
 
 /// The fallback team of the account.

@@ -9,6 +9,7 @@ mod gateway;
 mod open_transaction;
 mod report;
 mod revocation;
+mod routing;
 mod sign_in;
 mod spread;
 mod tokens;
@@ -36,6 +37,8 @@ enum Part {
     Tokens,
     /// A thousand people who sign in at once, and the time that each kind of refusal takes.
     SignIn,
+    /// A backlog that is assigned, beside pgbench; and how long an arrival waits for its agent.
+    Routing,
     /// From a deactivation to the last call that anybody accepts.
     Revocation,
     /// The service that the gateway is measured in front of.
@@ -43,7 +46,7 @@ enum Part {
     Backend,
 }
 
-const ALL: [Part; 4] = [Part::Tokens, Part::Gateway, Part::SignIn, Part::Revocation];
+const ALL: [Part; 5] = [Part::Tokens, Part::Gateway, Part::SignIn, Part::Revocation, Part::Routing];
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -66,6 +69,7 @@ async fn measure(parts: &[Part]) -> Result<(), Failure> {
             Part::Tokens => tokens::measure(&mut report)?,
             Part::SignIn => sign_in::measure(&mut report).await?,
             Part::Revocation => revocation::measure(&mut report).await?,
+            Part::Routing => routing::measure(&mut report).await?,
             Part::Backend => {}
         }
     }

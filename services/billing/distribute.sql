@@ -2,3 +2,5 @@
 select create_distributed_table('subscriptions', 'account_id');
 select create_distributed_table('seats', 'account_id', colocate_with => 'subscriptions');
 select create_distributed_table('answers', 'account_id', colocate_with => 'subscriptions');
+-- Local, on the coordinator: the order of the feed is that of one server's transactions.
+--   feed_events, feed_generation

@@ -6,3 +6,5 @@ select create_distributed_table('outgoing', 'account_id', colocate_with => 'mail
 select create_distributed_table('answers', 'account_id', colocate_with => 'mailboxes');
 -- Local, on the coordinator: found without knowing the account, never joined to the tables above.
 select citus_add_local_table_to_metadata('leases');
+-- Local, on the coordinator: the order of the feed is that of one server's transactions.
+--   feed_events, feed_generation

@@ -10,6 +10,7 @@ mod error;
 mod store;
 
 use async_trait::async_trait;
+use diwan_feed::FeedServer;
 use diwan_launch::{Component, Context};
 use diwan_proto::billing::v1::{
     seat_service_server::SeatServiceServer, subscription_service_server::SubscriptionServiceServer,
@@ -41,12 +42,16 @@ impl Component for Service {
         let pool = pool::open(&config.database_url, pool::Options::new("diwan-billing")).await?;
         answers::purge_regularly(&context.drain, &pool, &context.clock);
         let database = Database::new(pool.clone(), Wake::start(&context.drain, &pool));
-        let api = Api { database, clock: context.clock, trial: config.trial };
+        let feed = FeedServer::new(database.clone(), context.clock.clone(), context.drain.clone());
+        let api = Api { database: database.clone(), clock: context.clock, trial: config.trial };
         let methods = Methods::new(self.name())
             .with(SubscriptionServiceServer::new(api.clone()))
             .await
             .with(SeatServiceServer::new(api))
-            .await;
+            .await
+            .with(feed.into_service())
+            .await
+            .audited(database);
         Ok(methods.into_front(context.admission, &context.drain)?)
     }
 }

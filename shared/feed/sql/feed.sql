@@ -11,6 +11,8 @@ create table feed_events (
     -- A response of the feed must stay below gRPC's usual limit of 4 MiB.
     payload        bytea       not null constraint feed_payload_fits check (octet_length(payload) <= 1048576),
     traceparent    text        not null,
+    -- Who made the change, and from where: an encoded diwan.audit.v1.Origin.
+    origin         bytea       not null default '',
     occurred_at    timestamptz not null,
     primary key (account_id, seq)
 );

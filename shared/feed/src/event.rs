@@ -1,6 +1,6 @@
 //! An event as a consumer handles it.
 
-use diwan_proto::feed::v1;
+use diwan_proto::{audit::v1::Origin, feed::v1};
 use jiff::Timestamp;
 use opentelemetry::trace::SpanContext;
 use prost::{Message, Name};
@@ -25,6 +25,8 @@ pub struct Event {
     pub occurred_at: Timestamp,
     /// The full name of the payload's message.
     pub kind: String,
+    /// Who made it, and from where; `None` in events of older versions.
+    pub origin: Option<Origin>,
     payload: Vec<u8>,
     traceparent: String,
 }
@@ -38,6 +40,16 @@ impl Event {
         if self.kind == M::full_name() { M::decode(self.payload.as_slice()).map(Some) } else { Ok(None) }
     }
 
+    /// The payload, encoded, for who does not know its type.
+    pub fn encoded(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// The trace of the request that made the change, 32 hexadecimal digits.
+    pub fn trace_id(&self) -> Option<String> {
+        self.cause().map(|span| span.trace_id().to_string())
+    }
+
     /// The span in which it is handled: a trace of its own, linked to the one that made the change.
     pub(crate) fn span(&self) -> Span {
         let span = info_span!(
@@ -48,13 +60,13 @@ impl Event {
             diwan.account = %self.account,
             diwan.entity = %self.entity,
         );
-        if let Some(origin) = self.origin() {
-            span.add_link(origin);
+        if let Some(cause) = self.cause() {
+            span.add_link(cause);
         }
         span
     }
 
-    fn origin(&self) -> Option<SpanContext> {
+    fn cause(&self) -> Option<SpanContext> {
         trace::parse(&self.traceparent)
     }
 }
@@ -72,6 +84,7 @@ impl TryFrom<v1::Event> for Event {
             version: event.entity_version,
             occurred_at: event.occurred_at.as_ref().and_then(time::from_proto).ok_or(Malformed("occurred_at"))?,
             kind,
+            origin: event.origin,
             payload: payload.value,
             traceparent: event.traceparent,
         })

@@ -21,6 +21,9 @@
 //! `now` is taken when the change begins, never made up: the feed's `complete_until` relies on a change being committed
 //! after it happened.
 //!
+//! Each event also goes into the audit log, with whoever made the change. What no other service needs to know of is told to
+//! the log alone, by [`record`]; a request answered by `answer_once` whose transaction told nothing is told of by itself.
+//!
 //! # Serving
 //! `FeedServer::new(database, clock, drain).into_service()` goes into the service's router.
 //!
@@ -74,7 +77,6 @@
 //!   replayed from the first event kept. Version checks make that harmless for state. A handler that reacts to each event
 //!   (sends a mail, counts) remembers the `sequence` it has reacted to; a replay keeps it.
 
-mod append;
 mod consume;
 mod cursor;
 mod event;
@@ -87,8 +89,8 @@ mod source;
 pub mod time;
 mod trace;
 
-pub use append::{Change, append};
 pub use consume::{Handler, consume};
+pub use diwan_store::outbox::{Change, append, record};
 pub use event::{Event, Malformed};
 pub use generation::ensure_generation;
 pub use position::Position;

@@ -1,8 +1,9 @@
 //! Reading the outbox in an order that never skips an event.
 
-use diwan_proto::feed::v1::Event;
+use diwan_proto::{audit::v1::Origin, feed::v1::Event};
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
+use prost::Message as _;
 use prost_types::Any;
 use sqlx::{FromRow, PgPool, Row as _, postgres::PgRow};
 use tracing::Instrument as _;
@@ -24,7 +25,7 @@ const READ: &str = "
            pg_snapshot_xmax(pg_current_snapshot())::text as xmax,
            (select min(occurred_at) from feed_events where xid >= pg_snapshot_xmin(pg_current_snapshot())) as withheld,
            e.found, e.xid::text, e.seq, e.account_id, e.entity_id, e.entity_version, e.kind, e.payload, e.traceparent,
-           e.occurred_at
+           e.occurred_at, e.origin
     from feed_generation g
     left join lateral (
         select *, count(*) over () as found,
@@ -84,6 +85,7 @@ struct Found {
     payload: Vec<u8>,
     traceparent: String,
     occurred_at: SqlTimestamp,
+    origin: Vec<u8>,
 }
 
 /// Reads what follows `after`.
@@ -153,9 +155,15 @@ impl Found {
             entity_version: self.entity_version,
             occurred_at: Some(time::to_proto(self.occurred_at.to_jiff())),
             traceparent: self.traceparent,
+            origin: origin(&self.origin),
             payload: Some(Any { type_url: format!("type.googleapis.com/{}", self.kind), value: self.payload }),
         })
     }
+}
+
+/// Events of older versions have none.
+fn origin(encoded: &[u8]) -> Option<Origin> {
+    if encoded.is_empty() { None } else { Origin::decode(encoded).ok() }
 }
 
 /// `xid8` as text, which sqlx has no type for. 63 bits last for millennia.

@@ -31,6 +31,6 @@ where
     <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
 {
     async fn watch(mut self, after: Option<Cursor>) -> Result<Streaming<WatchEventsResponse>, Status> {
-        Ok(self.watch_events(WatchEventsRequest { after }).await?.into_inner())
+        Ok(self.watch_events(WatchEventsRequest { after, ..WatchEventsRequest::default() }).await?.into_inner())
     }
 }

@@ -1,18 +1,19 @@
 //! Answers to repeated requests. A client that does not know whether its request arrived sends it again under the same
 //! `request_id` and gets the first answer. `sql/answers.sql` is the table; [`crate::Database::answer_once`] the use.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
+use diwan_audit::{Record, ledger, origin};
 use diwan_runtime::{Clock, Drain, worker};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
-use prost::Message;
+use prost::{Message, Name};
 use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, PgPool};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::{Error, span};
+use crate::{Error, outbox, span};
 
 /// How long a repeated request gets its first answer. Clients give up long before.
 const KEPT: Duration = Duration::from_hours(48);
@@ -25,14 +26,29 @@ pub struct Request {
     id: String,
     pub(crate) method: &'static str,
     digest: Vec<u8>,
+    asked: Asked,
+}
+
+/// What was asked, for the audit log.
+#[derive(Clone)]
+struct Asked {
+    kind: String,
+    message: Vec<u8>,
+}
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.kind)
+    }
 }
 
 impl Request {
     /// `id` is the caller's `request_id`; `method` the RPC's name, e.g. `CreateTeam`. What is asked before an account is
     /// known has the nil account. Take secrets out of `message` first: its digest is stored, and that of a weak password
     /// can be guessed. Two equal messages must encode alike, so no `map` fields.
-    pub fn new(account: Uuid, id: &str, method: &'static str, message: &impl Message) -> Self {
-        Self { account, id: id.to_owned(), method, digest: Sha256::digest(message.encode_to_vec()).to_vec() }
+    pub fn new<M: Message + Name>(account: Uuid, id: &str, method: &'static str, message: &M) -> Self {
+        let asked = Asked { kind: M::full_name(), message: message.encode_to_vec() };
+        Self { account, id: id.to_owned(), method, digest: Sha256::digest(&asked.message).to_vec(), asked }
     }
 
     /// Only `person` gets the answer again; from anybody else of the account this is another request. For answers that do not
@@ -99,6 +115,25 @@ pub(crate) async fn keep(tx: &mut PgConnection, request: &Request, answer: &impl
         .instrument(span("keep answer"))
         .await?;
     Ok(())
+}
+
+/// Tells the audit log of a request whose transaction has told nothing: whoever writes a handler cannot forget to. Strangers
+/// without an account ask for what becomes a change only later, if at all, e.g. a password reset.
+///
+/// # Errors
+/// [`Error::Sqlx`].
+pub(crate) async fn tell<A: Message + Name>(
+    tx: &mut PgConnection,
+    request: &Request,
+    answer: &A,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let by_stranger = origin::current().actor() == origin::ActorKind::Stranger;
+    if ledger::has_told() || (by_stranger && request.account.is_nil()) {
+        return Ok(());
+    }
+    let record = Record::answered(request.account, (&request.asked.kind, &request.asked.message), answer);
+    outbox::record(tx, request.account, now, &record).await
 }
 
 /// The answer that was given before, without claiming anything: for a request that calls another service before its

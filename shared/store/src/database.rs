@@ -3,8 +3,9 @@
 
 use std::{error::Error as StdError, pin::Pin};
 
+use diwan_audit::ledger;
 use jiff::Timestamp;
-use prost::Message;
+use prost::{Message, Name};
 use sqlx::{PgConnection, PgPool};
 use tracing::Instrument as _;
 
@@ -80,7 +81,8 @@ impl Database {
         Box::pin(async move {
             let mut tries = 1;
             loop {
-                match self.attempt(&body).instrument(span_of_transaction(name)).await {
+                let attempt = ledger::within(name, self.attempt(&body));
+                match attempt.instrument(span_of_transaction(name)).await {
                     Err(error) if tries < TRIES && lost_a_race(&error) => {
                         tracing::debug!(transaction = name, tries, "a transaction lost a race and is run again");
                         tries += 1;
@@ -101,7 +103,8 @@ impl Database {
 
     /// Answers a request that changes something, once: runs `body` in a [`Database::transaction`] and stores its answer
     /// there, or returns the answer that the same request got before. Of those that arrive at once, one runs and the
-    /// others wait for its answer. An error is not stored: the next try runs again.
+    /// others wait for its answer. An error is not stored: the next try runs again. A `body` that writes no event is told of
+    /// in the audit log by what was asked and answered.
     ///
     /// # Errors
     /// What `body` returns, [`Error::RequestIdReused`], or [`Error::Sqlx`].
@@ -112,7 +115,7 @@ impl Database {
         body: F,
     ) -> Pin<Box<dyn Future<Output = Result<A, E>> + Send + 'a>>
     where
-        A: Message + Default + 'a,
+        A: Message + Name + Default + 'a,
         E: From<Error> + StdError + Send + 'static,
         F: for<'t> Body<'t, A, E> + 'a,
     {
@@ -123,6 +126,7 @@ impl Database {
                 }
                 let answer = body(tx).await?;
                 answers::keep(tx, request, &answer).await?;
+                answers::tell(tx, request, &answer, now).await?;
                 Ok(answer)
             })
             .await

@@ -11,8 +11,8 @@
 //! # Ok(())
 //! # }
 //! ```
-//! The first migration of a service contains `sql/answers.sql` of this crate (and `sql/feed.sql`, `sql/cursors.sql` of
-//! diwan-feed).
+//! The first migration of a service contains `sql/answers.sql` of this crate and `sql/feed.sql` of diwan-feed (and its
+//! `sql/cursors.sql`, where it follows others).
 //!
 //! # A handler that changes something
 //! ```
@@ -74,6 +74,8 @@ pub mod answers;
 mod database;
 mod error;
 mod migrate;
+mod operators;
+pub mod outbox;
 mod page;
 pub mod pool;
 mod span;

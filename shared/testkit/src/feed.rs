@@ -56,6 +56,7 @@ impl FakeFeed {
             occurred_at: Some(prost_types::Timestamp::default()),
             traceparent: String::new(),
             payload: Some(prost_types::Any { type_url: M::type_url(), value: payload.encode_to_vec() }),
+            origin: None,
         });
         self.grown.send_replace(());
     }
@@ -102,7 +103,7 @@ impl RevocationService for NoRevocations {
         Ok(Response::new(Box::pin(stream::unfold(Duration::ZERO, |pause| async move {
             tokio::time::sleep(pause).await;
             let complete_until = Some(prost_types::Timestamp::from(std::time::SystemTime::from(SystemClock.now())));
-            let beat = WatchRevocationsResponse { revocations: Vec::new(), complete_until };
+            let beat = WatchRevocationsResponse { complete_until, ..WatchRevocationsResponse::default() };
             Some((Ok(beat), Duration::from_millis(100)))
         }))))
     }

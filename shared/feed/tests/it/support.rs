@@ -80,7 +80,11 @@ impl Setup {
 
     pub async fn watch(&self, after: Position) -> Watcher {
         let after = (after != Position::START).then(|| after.into());
-        let stream = self.server().watch_events(Request::new(WatchEventsRequest { after })).await.unwrap();
+        let stream = self
+            .server()
+            .watch_events(Request::new(WatchEventsRequest { after, ..WatchEventsRequest::default() }))
+            .await
+            .unwrap();
         Watcher {
             stream: stream.into_inner(),
             deadline: Instant::now() + LIMIT,

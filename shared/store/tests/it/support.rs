@@ -14,6 +14,7 @@ pub const LIMIT: Duration = Duration::from_secs(20);
 
 const TABLES: &str = concat!(
     include_str!("../../sql/answers.sql"),
+    include_str!("../../../feed/sql/feed.sql"),
     "create table effects (id bigint generated always as identity, note text constraint effects_note unique);"
 );
 

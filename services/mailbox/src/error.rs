@@ -2,11 +2,12 @@
 
 use std::{error::Error as StdError, io, time::Duration};
 
+use diwan_blobs::BlobError;
 use diwan_fault::{Code, Fault};
 use diwan_vault::VaultError;
 use tonic::Status;
 
-use crate::{blobs::BlobError, domain::server::Side, smtp};
+use crate::{domain::server::Side, smtp};
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 

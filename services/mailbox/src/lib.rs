@@ -10,7 +10,6 @@
 //! Settings: `DIWAN_MAILBOX_DATABASE_URL`, and those of [`config`].
 
 mod api;
-mod blobs;
 mod config;
 mod domain;
 mod error;
@@ -26,6 +25,8 @@ mod worker;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use diwan_blobs::Blobs;
+use diwan_feed::FeedServer;
 use diwan_launch::{Component, Context};
 use diwan_proto::{
     conversation::v1::ingest_service_client::IngestServiceClient,
@@ -37,7 +38,7 @@ use diwan_transport::{BoxError, Front, Methods};
 use diwan_vault::Vault;
 use sqlx::migrate::Migrator;
 
-use crate::{api::Api, blobs::Blobs, config::Config, shared::Shared};
+use crate::{api::Api, config::Config, shared::Shared};
 
 /// The migrations of the service's database.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -60,7 +61,8 @@ impl Component for Service {
         let url = context.env.require("DIWAN_MAILBOX_DATABASE_URL")?;
         let pool = pool::open(url, pool::Options::new("diwan-mailbox")).await?;
         let database = Database::new(pool.clone(), Wake::start(&context.drain, &pool));
-        let shared = Arc::new(share(&context, database)?);
+        let feed = FeedServer::new(database.clone(), context.clock.clone(), context.drain.clone());
+        let shared = Arc::new(share(&context, database.clone())?);
         answers::purge_regularly(&context.drain, &pool, &context.clock);
         worker::fleet::start(&shared);
         let api = Api(shared);
@@ -68,7 +70,10 @@ impl Component for Service {
             .with(MailboxServiceServer::new(api.clone()))
             .await
             .with(SendServiceServer::new(api))
-            .await;
+            .await
+            .with(feed.into_service())
+            .await
+            .audited(database);
         Ok(methods.into_front(context.admission, &context.drain)?)
     }
 }

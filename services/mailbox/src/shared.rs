@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use diwan_blobs::Blobs;
 use diwan_proto::{
     conversation::v1::ingest_service_client::IngestServiceClient, team::v1::team_service_client::TeamServiceClient,
 };
@@ -11,7 +12,6 @@ use diwan_transport::Transport;
 use diwan_vault::Vault;
 
 use crate::{
-    blobs::Blobs,
     config::Config,
     domain::server::{Password, Security, Server, Side},
     error::Error,

@@ -22,6 +22,9 @@ if [ -z "${DIWAN_SQLX_INSIDE:-}" ]; then
     exit
 fi
 
+# One at a time: whoever compiles second would find the crate compiled, and nothing written down.
+exec 9>target/sqlx.lock
+flock 9
 for service in "${services[@]}"; do
     variable=DIWAN_${service^^}_DATABASE_URL
     folder=services/$service

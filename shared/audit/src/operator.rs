@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::{Record, shown};
 
 /// What the log calls them.
-const EVENT: &str = "OPERATOR_CALL";
+pub const EVENT: &str = "OPERATOR_CALL";
 
 /// The call could not be written down, so it is not answered.
 #[derive(Debug, thiserror::Error)]

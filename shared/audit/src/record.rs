@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    fn answered<R: Message + Name>(account: Uuid, request: &R, answer: &(impl Message + Name)) -> Record {
+    fn answered<R: Message + Name>(account: Uuid, request: &R, answer: &impl Name) -> Record {
         Record::answered(account, (&R::full_name(), &request.encode_to_vec()), answer)
     }
 

@@ -27,6 +27,20 @@ pub trait Handler: Send + Sync + 'static {
     /// Why an event cannot be applied. Its `source()` keeps the cause, where a lost race is looked for.
     type Error: StdError + Send + Sync + 'static;
 
+    /// Called within `tx` before [`Handler::apply`] is called for each of these events: to take all their locks in the order that the
+    /// service's other transactions keep, which the order of the events does not.
+    ///
+    /// # Errors
+    /// As those of [`Handler::apply`] of the first event.
+    fn prepare(
+        &self,
+        tx: &mut PgConnection,
+        events: &[&Event],
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let _ = (tx, events);
+        std::future::ready(Ok(()))
+    }
+
     /// Writes the effect of one event within `tx`, where the cursor moves too. It passes over what it does not know, and
     /// ignores an event whose version is not higher than the one it has seen of that entity: events of one entity can
     /// overtake each other, and after CURSOR_GONE all of them come again.
@@ -182,7 +196,13 @@ impl<H: Handler> Consumer<H> {
                 if stored < start {
                     return Err(Left::SetBack);
                 }
-                for (index, event) in events.iter().enumerate().filter(|(_, event)| event.position > stored) {
+                let fresh: Vec<_> = events.iter().enumerate().filter(|(_, event)| event.position > stored).collect();
+                let only: Vec<&Event> = fresh.iter().map(|(_, event)| *event).collect();
+                if let Err(error) = self.handler.prepare(tx, &only).await {
+                    let index = fresh.first().map_or(0, |(index, _)| *index);
+                    return Err(Left::Event { index, source: Box::new(error) });
+                }
+                for (index, event) in fresh {
                     let applied = self.handler.apply(tx, event).instrument(event.span()).await;
                     applied.map_err(|error| Left::Event { index, source: Box::new(error) })?;
                 }

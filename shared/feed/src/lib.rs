@@ -90,7 +90,7 @@ pub mod time;
 mod trace;
 
 pub use consume::{Handler, consume};
-pub use diwan_store::outbox::{Change, append, record};
+pub use diwan_store::outbox::{Change, Record, append, record};
 pub use event::{Event, Malformed};
 pub use generation::ensure_generation;
 pub use position::Position;

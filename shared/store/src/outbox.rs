@@ -4,7 +4,8 @@
 
 use std::collections::HashMap;
 
-use diwan_audit::{Record, ledger, origin};
+pub use diwan_audit::Record;
+use diwan_audit::{ledger, origin};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use opentelemetry::global;

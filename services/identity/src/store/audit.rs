@@ -1,0 +1,290 @@
+//! The audit log's tables.
+
+use diwan_store::span;
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
+use prost::Message as _;
+use sqlx::PgConnection;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::{
+    domain::audit::{Content, Entry, Hash, Head, own_name},
+    error::Error,
+};
+
+/// Keeps what a feed told until it stands in the chain.
+pub async fn receive(tx: &mut PgConnection, account: Uuid, event_id: &Hash, content: &Content) -> Result<(), Error> {
+    sqlx::query!(
+        "insert into audit_inbox (account_id, event_id, content) values ($1, $2, $3) on conflict do nothing",
+        account,
+        event_id.as_slice(),
+        content.encode_to_vec(),
+    )
+    .execute(tx)
+    .instrument(span("receive audit event"))
+    .await?;
+    Ok(())
+}
+
+/// Whether there is such an account.
+pub async fn is_account(tx: &mut PgConnection, account: Uuid) -> Result<bool, Error> {
+    let found =
+        sqlx::query_scalar!(r#"select exists (select from accounts where account_id = $1) as "found!""#, account);
+    Ok(found.fetch_one(tx).instrument(span("look for account")).await?)
+}
+
+/// Accounts for which something waits.
+pub async fn waiting(tx: &mut PgConnection, limit: i64) -> Result<Vec<Uuid>, Error> {
+    let found = sqlx::query_scalar!("select distinct account_id from audit_inbox limit $1", limit);
+    Ok(found.fetch_all(tx).instrument(span("find waiting audit events")).await?)
+}
+
+/// The head of an account's chain, which stays so until this transaction ends: whoever else wants to append waits here.
+pub async fn lock_head(tx: &mut PgConnection, account: Uuid) -> Result<Head, Error> {
+    sqlx::query!(
+        "insert into audit_heads (account_id, hash) values ($1, $2) on conflict do nothing",
+        account,
+        Head::START.hash.as_slice()
+    )
+    .execute(&mut *tx)
+    .instrument(span("ensure audit head"))
+    .await?;
+    let row = sqlx::query!("select number, hash from audit_heads where account_id = $1 for update", account)
+        .fetch_one(tx)
+        .instrument(span("lock audit head"))
+        .await?;
+    Ok(head(row.number, row.hash))
+}
+
+/// The head of an account's chain.
+pub async fn find_head(tx: &mut PgConnection, account: Uuid) -> Result<Head, Error> {
+    let row = sqlx::query!("select number, hash from audit_heads where account_id = $1", account)
+        .fetch_optional(tx)
+        .instrument(span("find audit head"))
+        .await?;
+    Ok(row.map_or(Head::START, |row| head(row.number, row.hash)))
+}
+
+fn head(number: i64, hash: Vec<u8>) -> Head {
+    // The table's check holds the length; another one would differ from every hash there is.
+    Head { number, hash: hash.try_into().unwrap_or_default() }
+}
+
+/// Takes what waits for an account, in the order of arrival: the ids and contents of events.
+pub async fn take_waiting(tx: &mut PgConnection, account: Uuid, limit: i64) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+    let mut taken = sqlx::query!(
+        "delete from audit_inbox where account_id = $1 and event_id in
+             (select event_id from audit_inbox where account_id = $1 order by arrival limit $2)
+         returning arrival, event_id, content",
+        account,
+        limit
+    )
+    .fetch_all(tx)
+    .instrument(span("take waiting audit events"))
+    .await?;
+    taken.sort_by_key(|row| row.arrival);
+    Ok(taken.into_iter().map(|row| (row.event_id, row.content)).collect())
+}
+
+/// Those of the events that stand in the chain already.
+pub async fn known(tx: &mut PgConnection, account: Uuid, event_ids: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Error> {
+    let found = sqlx::query_scalar!(
+        "select event_id from audit_entries where account_id = $1 and event_id = any($2)",
+        account,
+        event_ids
+    );
+    Ok(found.fetch_all(tx).instrument(span("find known audit events")).await?)
+}
+
+/// Appends entries and moves the head, which this transaction holds.
+pub async fn append(
+    tx: &mut PgConnection,
+    account: Uuid,
+    entries: &[(Entry, Content)],
+    head: Head,
+) -> Result<(), Error> {
+    for (entry, content) in entries {
+        sqlx::query!(
+            "insert into audit_entries (account_id, number, event_id, hash, content, occurred_at, actor, acting_for, method,
+                                        call, entity_kind, entity_id, entity_version)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+            account,
+            entry.number,
+            entry.event_id,
+            entry.hash,
+            entry.content,
+            content.occurred_at().to_sqlx() as _,
+            content.actor(),
+            content.acting_for(),
+            content.method(),
+            content.call(),
+            content.entity_kind,
+            content.entity(),
+            content.entity_version,
+        )
+        .execute(&mut *tx)
+        .instrument(span("append audit entry"))
+        .await?;
+    }
+    sqlx::query!(
+        "update audit_heads set number = $2, hash = $3 where account_id = $1",
+        account,
+        head.number,
+        head.hash.as_slice()
+    )
+    .execute(tx)
+    .instrument(span("move audit head"))
+    .await?;
+    Ok(())
+}
+
+/// What is looked for; `None` does not filter.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Who did it, or for whom it was done.
+    pub actor: Option<String>,
+    /// What kind of thing.
+    pub entity_kind: Option<String>,
+    /// Which thing.
+    pub entity: Option<Uuid>,
+    /// What was called: with its gRPC service, or its own name alone.
+    pub method: Option<String>,
+    /// From then on.
+    pub from: Option<Timestamp>,
+    /// Before then.
+    pub until: Option<Timestamp>,
+}
+
+/// An entry, and what its entity was before it as the entry before it about the same tells.
+pub struct Listed {
+    /// The entry.
+    pub entry: Entry,
+    /// The content of that other one.
+    pub earlier: Option<Vec<u8>>,
+}
+
+/// Entries that match, the newest first, below the number `after`.
+pub async fn list(
+    tx: &mut PgConnection,
+    account: Uuid,
+    filter: &Filter,
+    after: Option<i64>,
+    limit: i64,
+) -> Result<Vec<Listed>, Error> {
+    let call = filter.method.as_deref().map(own_name);
+    let whole = filter.method.as_deref().filter(|method| method.contains('/'));
+    // Events of one thing can overtake one another: what it was before is what the next lower version says, however late
+    // that came. What has no version goes by the order of the log.
+    let rows = sqlx::query!(
+        r#"select found.number, found.event_id, found.hash, found.content, earlier.content as "earlier?"
+           from (select * from audit_entries
+                 where account_id = $1 and ($2::bigint is null or number < $2)
+                   and ($3::text is null or actor = $3 or (acting_for = $3 and acting_for <> ''))
+                   and ($4::text is null or entity_kind = $4) and ($5::uuid is null or entity_id = $5)
+                   and ($6::text is null or call = $6) and ($7::text is null or method = $7)
+                   and ($8::timestamptz is null or occurred_at >= $8) and ($9::timestamptz is null or occurred_at < $9)
+                 order by number desc limit $10) as found
+           left join lateral
+                (select content from audit_entries
+                 where account_id = $1 and entity_id = found.entity_id and entity_kind = found.entity_kind
+                   and entity_kind <> '' and (entity_version, number) < (found.entity_version, found.number)
+                 order by entity_version desc, number desc limit 1) as earlier on true
+           order by found.number desc"#,
+        account,
+        after,
+        filter.actor,
+        filter.entity_kind,
+        filter.entity,
+        call,
+        whole,
+        filter.from.map(|time| time.to_sqlx()) as _,
+        filter.until.map(|time| time.to_sqlx()) as _,
+        limit,
+    )
+    .fetch_all(tx)
+    .instrument(span("list audit entries"))
+    .await?;
+    let listed = rows.into_iter().map(|row| Listed {
+        entry: Entry { number: row.number, event_id: row.event_id, hash: row.hash, content: row.content },
+        earlier: row.earlier,
+    });
+    Ok(listed.collect())
+}
+
+/// An entry with what it is found by.
+pub struct Stored {
+    /// The entry.
+    pub entry: Entry,
+    occurred_at: jiff_sqlx::Timestamp,
+    actor: String,
+    acting_for: String,
+    method: String,
+    call: String,
+    entity_kind: String,
+    entity_id: Uuid,
+    entity_version: i64,
+}
+
+impl Stored {
+    /// Whether it is found by what its content says.
+    pub fn is_found_by(&self, content: &Content) -> bool {
+        self.occurred_at.to_jiff() == content.occurred_at()
+            && self.actor == content.actor()
+            && self.acting_for == content.acting_for()
+            && self.method == content.method()
+            && self.call == content.call()
+            && self.entity_kind == content.entity_kind
+            && self.entity_id == content.entity()
+            && self.entity_version == content.entity_version
+    }
+}
+
+/// Entries in their order, after the number `after`.
+pub async fn read(tx: &mut PgConnection, account: Uuid, after: i64, limit: i64) -> Result<Vec<Stored>, Error> {
+    let rows = sqlx::query!(
+        r#"select number, event_id, hash, content, occurred_at as "occurred_at: jiff_sqlx::Timestamp", actor, acting_for, method,
+                  call, entity_kind, entity_id, entity_version
+           from audit_entries where account_id = $1 and number > $2 order by number limit $3"#,
+        account,
+        after,
+        limit
+    )
+    .fetch_all(tx)
+    .instrument(span("read audit entries"))
+    .await?;
+    let stored = rows.into_iter().map(|row| Stored {
+        entry: Entry { number: row.number, event_id: row.event_id, hash: row.hash, content: row.content },
+        occurred_at: row.occurred_at,
+        actor: row.actor,
+        acting_for: row.acting_for,
+        method: row.method,
+        call: row.call,
+        entity_kind: row.entity_kind,
+        entity_id: row.entity_id,
+        entity_version: row.entity_version,
+    });
+    Ok(stored.collect())
+}
+
+/// Heads that have moved since they were exported last; what another replica exports just now is left out. They stay this
+/// transaction's.
+pub async fn moved(tx: &mut PgConnection, limit: i64) -> Result<Vec<(Uuid, Head)>, Error> {
+    let rows = sqlx::query!(
+        "select account_id, number, hash from audit_heads where exported < number limit $1 for update skip locked",
+        limit
+    )
+    .fetch_all(tx)
+    .instrument(span("find moved audit heads"))
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.account_id, head(row.number, row.hash))).collect())
+}
+
+/// These heads are exported.
+pub async fn exported(tx: &mut PgConnection, accounts: &[Uuid]) -> Result<(), Error> {
+    sqlx::query!("update audit_heads set exported = number where account_id = any($1)", accounts)
+        .execute(tx)
+        .instrument(span("note exported audit heads"))
+        .await?;
+    Ok(())
+}

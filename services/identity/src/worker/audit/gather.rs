@@ -1,0 +1,56 @@
+//! Follows the feeds of all services and keeps what they tell, each event once: its id is the same after a replay.
+
+use diwan_feed::{Event, Handler, consume};
+use diwan_launch::Context;
+use diwan_proto::feed::v1::feed_service_client::FeedServiceClient;
+use diwan_store::Database;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::BELL;
+use crate::{
+    domain::audit::{Content, event_id},
+    error::Error,
+    store::audit,
+};
+
+/// The services with a feed, and under which name its cursor is kept.
+const FEEDS: [(&str, &str); 5] = [
+    ("identity", "audit of identity"),
+    ("team", "audit of team"),
+    ("conversation", "audit of conversation"),
+    ("mailbox", "audit of mailbox"),
+    ("billing", "audit of billing"),
+];
+
+/// Starts to follow.
+pub fn start(context: &Context, database: &Database) {
+    for (service, name) in FEEDS {
+        let source = FeedServiceClient::new(context.network.to(service).signed(&context.signer));
+        consume(&context.drain, name, source, database.clone(), Gatherer { service, database: database.clone() });
+    }
+}
+
+struct Gatherer {
+    service: &'static str,
+    database: Database,
+}
+
+impl Handler for Gatherer {
+    type Error = Error;
+
+    async fn apply(&self, tx: &mut PgConnection, event: &Event) -> Result<(), Error> {
+        let Some(content) = Content::of(self.service, event).map_err(diwan_store::Error::from)? else { return Ok(()) };
+        let account = if content.is_operators_call() { known(tx, event.account).await? } else { event.account };
+        audit::receive(tx, account, &event_id(self.service, event), &content).await
+    }
+
+    fn committed(&self) {
+        self.database.wake().ring(BELL);
+    }
+}
+
+/// An operator may ask for an account that there is not: that concerns the installation.
+async fn known(tx: &mut PgConnection, account: Uuid) -> Result<Uuid, Error> {
+    Ok(if audit::is_account(tx, account).await? { account } else { Uuid::nil() })
+}

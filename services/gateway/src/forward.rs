@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use diwan_access::{self as access, Rules, SERVICE_TOKEN};
+use diwan_access::{self as access, Rules};
 use diwan_proto::access::v1::Caller;
 use diwan_transport::{CLIENT_ADDRESS, GrpcService, Peer};
 use http::{HeaderValue, Request, Response};
@@ -19,6 +19,7 @@ use crate::{
     error::Error,
     limit::{Limits, OpenStream},
     methods::{Methods, service_of},
+    outside,
     upstream::Upstream,
 };
 
@@ -77,8 +78,7 @@ impl Forward {
 
 impl GrpcService for Forward {
     fn answer(&self, mut request: Request<Body>) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
-        // Internal metadata never comes from outside.
-        request.headers_mut().remove(SERVICE_TOKEN);
+        outside::strip(request.headers_mut());
         tell_client_address(&mut request);
         let open = match self.admit(&request) {
             Ok(open) => open,
@@ -102,9 +102,8 @@ impl GrpcService for Forward {
     }
 }
 
-/// What a client says of its own address is not believed.
+/// What a client says of its own address is gone by now.
 fn tell_client_address(request: &mut Request<Body>) {
-    request.headers_mut().remove(CLIENT_ADDRESS);
     let Some(Peer(peer)) = request.extensions().get::<Peer>() else { return };
     if let Ok(address) = HeaderValue::try_from(peer.ip().to_canonical().to_string()) {
         request.headers_mut().insert(CLIENT_ADDRESS, address);
@@ -119,9 +118,9 @@ mod tests {
     fn a_clients_address_is_its_sockets_whatever_it_says_itself() {
         let mut request = Request::builder().header(CLIENT_ADDRESS, "192.0.2.1").body(Body::empty()).unwrap();
         request.headers_mut().append(CLIENT_ADDRESS, HeaderValue::from_static("192.0.2.2"));
+        outside::strip(request.headers_mut());
         tell_client_address(&mut request);
         assert!(!request.headers().contains_key(CLIENT_ADDRESS), "no socket, no address");
-        request.headers_mut().append(CLIENT_ADDRESS, HeaderValue::from_static("192.0.2.3"));
         request.extensions_mut().insert(Peer("[::ffff:198.51.100.7]:4711".parse().unwrap()));
         tell_client_address(&mut request);
         let told: Vec<_> = request.headers().get_all(CLIENT_ADDRESS).iter().collect();

@@ -8,17 +8,17 @@ mod health;
 mod limit;
 mod message;
 mod methods;
+mod outside;
 mod upstream;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bootstrap::Bootstrap;
 use diwan_access::Pages;
 use diwan_launch::{Component, Context};
 use diwan_proto::gateway::v1::bootstrap_service_server::BootstrapServiceServer;
-use diwan_runtime::Env;
-use diwan_transport::{BoxError, Front, Origins, SERVICES, with_reflection};
+use diwan_transport::{BoxError, Front, Origins, SERVICES, Tls, with_reflection};
 use forward::{Forward, Upstreams};
 use limit::Limits;
 use methods::Methods;
@@ -55,24 +55,33 @@ impl Component for Service {
         let names: Vec<&str> = offered.iter().map(|offer| offer.name.as_str()).collect();
         let own = Routes::new(health).add_service(BootstrapServiceServer::new(bootstrap(&upstreams)?));
         let own = with_reflection(own, &names)?.prepare();
-        let front = Front::new("gateway", context.admission, Forward { own, upstreams, methods, limits });
-        served(front, &context.env)
+        let forward = Forward { own, upstreams, methods, limits };
+        served(Front::new("gateway", context.admission.clone(), forward), &context).await
     }
 }
 
 /// How clients reach it.
-fn served(front: Front, env: &Env) -> Result<Front, BoxError> {
-    let front = front.renewing_connections(env.millis("DIWAN_GATEWAY_CONNECTION_AGE_MS", CONNECTION_AGE)?);
-    match env.get("DIWAN_CORS_ORIGINS") {
-        Some(origins) => Ok(front.for_browsers(origins.parse::<Origins>()?)),
-        None => Ok(front),
+async fn served(front: Front, context: &Context) -> Result<Front, BoxError> {
+    let env = &context.env;
+    let origins = env.get("DIWAN_CORS_ORIGINS").map(str::parse::<Origins>).transpose()?;
+    let mut front = front.renewing_connections(env.millis("DIWAN_GATEWAY_CONNECTION_AGE_MS", CONNECTION_AGE)?);
+    if let Some(folder) = env.get("DIWAN_TLS") {
+        let tls = Tls::front(PathBuf::from(folder), &context.clock, &context.drain);
+        front = front.behind_tls(tls.await?);
     }
+    Ok(match origins {
+        Some(origins) => front.for_browsers(origins),
+        None => front,
+    })
 }
 
 fn upstreams(context: &Context, methods: &Arc<Methods>) -> Result<Upstreams, BoxError> {
     let bounds = Bounds::read(&context.env)?;
     let longest = context.env.parse("DIWAN_GATEWAY_MESSAGE_BYTES", "a number of bytes", LONGEST_MESSAGE)?;
-    let upstream = |service| Upstream::new(service, context.network.to(service), methods.clone(), bounds, longest);
+    let upstream = |service| {
+        let transport = context.network.to(service).forwarding(&context.signer);
+        Upstream::new(service, transport, methods.clone(), bounds, longest)
+    };
     Ok(SERVICES.into_iter().map(|service| (service, upstream(service))).collect())
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use diwan_fault::{Code, Fault};
 use diwan_proto::access::v1 as proto;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use crate::{Caller, Rule, Rules, Verifier};
 
@@ -29,6 +29,18 @@ impl Admission {
     /// Whether identity has been heard recently enough for users to be let in.
     pub fn knows_revocations(&self) -> bool {
         self.verifier.knows_revocations()
+    }
+
+    /// The service whose own token for `service` this is.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED for a token that is not good.
+    pub fn service_of(&self, token: &HeaderValue, service: &str) -> Result<String, Fault> {
+        let unreadable = |_| Fault::new(Code::Unauthenticated, "UNAUTHENTICATED");
+        match self.verifier.service(token.to_str().map_err(unreadable)?, service)? {
+            Caller::Service(issuer) => Ok(issuer),
+            _ => Err(Fault::new(Code::Unauthenticated, "UNAUTHENTICATED")),
+        }
     }
 
     /// The caller who sent `headers` to the method at `path` of `service`, if he may call it. A public method needs no

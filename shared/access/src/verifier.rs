@@ -79,7 +79,8 @@ impl Verifier {
         }
     }
 
-    fn service(&self, token: &str, audience: &str) -> Result<Caller, Fault> {
+    /// The service that signed `token` for `audience`.
+    pub(crate) fn service(&self, token: &str, audience: &str) -> Result<Caller, Fault> {
         let issuer = self.issuer(token)?.to_owned();
         if issuer == ACCESS || issuer == OPERATOR {
             return Err(unauthenticated("not a service's token"));

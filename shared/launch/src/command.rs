@@ -1,11 +1,11 @@
 //! The command line of a service that runs alone: `serve` and `migrate`.
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Parser, Subcommand};
-use diwan_runtime::{Drain, Env, SystemClock, drain::signalled, telemetry, worker::chain};
+use diwan_runtime::{Clock, Drain, Env, SystemClock, drain::signalled, telemetry, worker::chain};
 use diwan_store::pool;
-use diwan_transport::{BoxError, Network, bind, serve};
+use diwan_transport::{BoxError, Network, SERVICES, Tls, bind, serve};
 
 use crate::{Component, Context};
 
@@ -95,15 +95,28 @@ async fn drain_at_signal(drain: Drain) {
     drain.begin();
 }
 
+async fn between_services(env: &Env, clock: &Arc<dyn Clock>, drain: &Drain) -> Result<Option<Tls>, BoxError> {
+    match env.get("DIWAN_MTLS") {
+        Some(folder) => Ok(Some(Tls::between(PathBuf::from(folder), clock, drain).await?)),
+        None => Ok(None),
+    }
+}
+
 async fn serve_alone(component: &dyn Component, env: Env, drain: &Drain) -> Result<(), BoxError> {
     let address: SocketAddr =
         env.parse("DIWAN_LISTEN", "an address such as 0.0.0.0:7001", SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let Some(migrated) = drain.unless_begun(migrate(component, &env)).await else { return Ok(()) };
     migrated?;
-    let network = Network::remote(&env)?;
-    let context = Context::new(component.name(), env, SystemClock::shared(), drain.clone(), network)?;
+    let clock = SystemClock::shared();
+    let tls = between_services(&env, &clock, drain).await?;
+    let network = Network::remote_over(&env, tls.as_ref())?;
+    let context = Context::new(component.name(), env, clock, drain.clone(), network)?;
     if let Some(started) = drain.unless_begun(component.start(context)).await {
-        let front = started?;
+        let front = match tls {
+            Some(tls) if SERVICES.contains(&component.name()) => started?.behind_tls(tls),
+            // Clients come to the gateway, and it has a certificate for them of its own.
+            _ => started?,
+        };
         let listener = bind(address).await?;
         tracing::info!(service = component.name(), address = %listener.local_addr()?, "ready");
         serve(listener, front, drain.clone(), GRACE).await;

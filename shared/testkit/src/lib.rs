@@ -17,6 +17,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so and fails")]
 
+mod authority;
 mod database;
 mod distribution;
 mod eventually;
@@ -24,6 +25,7 @@ mod feed;
 mod status;
 mod world;
 
+pub use authority::Authority;
 pub use database::TestDatabase;
 pub use distribution::undistributed;
 pub use eventually::{Outcome, eventually};

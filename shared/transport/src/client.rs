@@ -21,6 +21,8 @@ use tracing::Instrument as _;
 use crate::{
     BoxError, Front, context,
     deadline::{self, Limited},
+    forwarded::GATEWAY_TOKEN,
+    tls::Certified,
     trace,
 };
 
@@ -32,6 +34,7 @@ pub struct Transport {
     service: &'static str,
     target: Target,
     signer: Option<Signer>,
+    gateway: Option<Signer>,
     timeout: Option<Duration>,
 }
 
@@ -43,17 +46,24 @@ enum Target {
 
 impl Transport {
     pub(crate) fn local(service: &'static str, front: Arc<OnceLock<Front>>) -> Self {
-        Self { service, target: Target::Local(front), signer: None, timeout: None }
+        Self { service, target: Target::Local(front), signer: None, gateway: None, timeout: None }
     }
 
     pub(crate) fn remote(service: &'static str, channel: Channel) -> Self {
-        Self { service, target: Target::Remote(channel), signer: None, timeout: None }
+        Self { service, target: Target::Remote(channel), signer: None, gateway: None, timeout: None }
     }
 
     /// Calls with the token of `signer`'s service.
     #[must_use]
     pub fn signed(mut self, signer: &Signer) -> Self {
         self.signer = Some(signer.clone());
+        self
+    }
+
+    /// Passes on what somebody else asked, as the gateway, whose `signer` it is: the service may believe what is told of him.
+    #[must_use]
+    pub fn forwarding(mut self, signer: &Signer) -> Self {
+        self.gateway = Some(signer.clone());
         self
     }
 
@@ -72,26 +82,34 @@ impl Transport {
             deadline::set(request.headers_mut(), deadline);
         }
         if let Some(signer) = &self.signer {
-            let token = HeaderValue::try_from(signer.service_token(self.service)?)?;
-            request.headers_mut().insert(SERVICE_TOKEN, token);
+            request.headers_mut().insert(SERVICE_TOKEN, self.token(signer)?);
+        }
+        if let (Some(signer), Target::Remote(_)) = (&self.gateway, &self.target) {
+            request.headers_mut().insert(GATEWAY_TOKEN, self.token(signer)?);
         }
         let language = HeaderValue::from_static(language::current().tag());
         request.headers_mut().entry(ACCEPT_LANGUAGE).or_insert(language);
         in_time(deadline, self.dispatch(request)).instrument(span).await
     }
 
+    fn token(&self, signer: &Signer) -> Result<HeaderValue, BoxError> {
+        Ok(HeaderValue::try_from(signer.service_token(self.service)?)?)
+    }
+
     /// The nearest of: what this call was given, what this transport gives, what is left of the present request's time.
     fn deadline(&self, request: &Request<Body>) -> Option<Instant> {
         let own = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        [deadline::of(request.headers()), own, context::deadline()].into_iter().flatten().min()
+        [deadline::of(request.headers()).ok().flatten(), own, context::deadline()].into_iter().flatten().min()
     }
 
-    async fn dispatch(&mut self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+    async fn dispatch(&mut self, mut request: Request<Body>) -> Result<Response<Body>, BoxError> {
         match &mut self.target {
             Target::Local(front) => {
                 let front = front.get().ok_or_else(|| {
                     Status::from(Fault::unavailable(format!("{} has not started", self.service), NOT_YET))
                 })?;
+                // Whoever a request came from before: this process calls now.
+                request.extensions_mut().remove::<Certified>();
                 Ok(front.answer(request).await)
             }
             Target::Remote(channel) => {

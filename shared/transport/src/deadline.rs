@@ -17,10 +17,18 @@ use tonic::{Status, body::Body};
 
 const HEADER: &str = "grpc-timeout";
 
-/// When the caller of a request with these headers stops waiting. A header that cannot be read counts as none.
-pub(crate) fn of(headers: &HeaderMap) -> Option<Instant> {
-    let timeout = parse(headers.get(HEADER)?.to_str().ok()?)?;
-    Instant::now().checked_add(timeout)
+/// When the caller of a request with these headers stops waiting.
+///
+/// # Errors
+/// INVALID_ARGUMENT, reason TIMEOUT_UNREADABLE, for a header that is no Timeout (gRPC over HTTP/2, "Requests") or comes twice:
+/// a caller who limits a call and is not understood must not wait, and work must not be done, without a limit.
+pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Instant>, Fault> {
+    let mut values = headers.get_all(HEADER).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    match (value.to_str().ok().and_then(parse), values.next()) {
+        (Some(timeout), None) => Ok(Instant::now().checked_add(timeout)),
+        _ => Err(Fault::new(Code::InvalidArgument, "TIMEOUT_UNREADABLE")),
+    }
 }
 
 /// Tells the next service how long is left; the time on the wire is not counted.
@@ -121,7 +129,7 @@ mod tests {
     fn what_is_written_is_read_back() {
         let mut headers = HeaderMap::new();
         set(&mut headers, Instant::now() + Duration::from_secs(30));
-        let left = of(&headers).unwrap().saturating_duration_since(Instant::now());
+        let left = of(&headers).unwrap().unwrap().saturating_duration_since(Instant::now());
         assert!(left > Duration::from_secs(29) && left <= Duration::from_secs(30), "{left:?}");
         set(&mut headers, Instant::now() + Duration::from_secs(10_000_000));
         assert!(headers[HEADER].to_str().unwrap().ends_with('S'));

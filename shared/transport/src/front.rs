@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use diwan_access::{Admission, Caller};
-use diwan_fault::{Language, language};
-use http::{HeaderMap, Request, Response, header::ACCEPT_LANGUAGE};
+use diwan_fault::{Code, Fault, Language, language};
+use http::{HeaderMap, HeaderValue, Request, Response, header::ACCEPT_LANGUAGE};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Status, body::Body};
@@ -20,8 +20,10 @@ use tower::Service;
 use tracing::{Instrument as _, Span};
 
 use crate::{
-    Origins, context,
+    ANSWERED_BY, Origins, Tls, context,
     deadline::{self, Limited},
+    forwarded::Proved,
+    tls::Certified,
     trace,
 };
 
@@ -42,6 +44,7 @@ pub struct Front {
     name: &'static str,
     admission: Admission,
     behind: Arc<dyn GrpcService>,
+    proved: Proved,
     pub(crate) doorway: Doorway,
 }
 
@@ -52,12 +55,15 @@ pub(crate) struct Doorway {
     pub(crate) origins: Option<Origins>,
     /// When a client is asked to connect anew.
     pub(crate) longest_connection: Option<Duration>,
+    /// What is spoken under HTTP/2; without it whoever listens on the way reads along.
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Front {
     /// The way into the service `name`.
     pub fn new(name: &'static str, admission: Admission, behind: impl GrpcService) -> Self {
-        Self { name, admission, behind: Arc::new(behind), doorway: Doorway::default() }
+        let (behind, proved, doorway) = (Arc::new(behind), Proved::default(), Doorway::default());
+        Self { name, admission, behind, proved, doorway }
     }
 
     /// Speaks gRPC-Web, too, over HTTP/1.1 and HTTP/2, to programs and to pages of these origins.
@@ -75,6 +81,18 @@ impl Front {
         self
     }
 
+    /// Speaks nothing but TLS. Between services, whoever speaks as a service has to bear its name in his certificate, too.
+    #[must_use]
+    pub fn behind_tls(mut self, tls: Tls) -> Self {
+        self.doorway.tls = Some(tls);
+        self
+    }
+
+    /// Takes away what only the gateway may say, where somebody else says it.
+    pub(crate) fn believe_only_the_gateway(&self, headers: &mut HeaderMap, peer: Option<&Certified>) {
+        self.proved.believe_only_the_gateway(headers, peer, &self.admission, self.name);
+    }
+
     /// The name of the service.
     pub fn name(&self) -> &'static str {
         self.name
@@ -85,22 +103,43 @@ impl Front {
         let span = trace::incoming(request.headers(), request.uri().path());
         trace::note_trace_id(&span);
         let language = language_of(request.headers());
-        let deadline = deadline::of(request.headers());
-        let answer = context::with_deadline(deadline, self.admit_and_answer(request));
-        let answer = language::scope(language, in_time(deadline, answer)).instrument(span.clone()).await;
+        let (deadline, answer) = match deadline::of(request.headers()) {
+            Ok(deadline) => {
+                let answer = context::with_deadline(deadline, self.admit_and_answer(request));
+                let answer = language::scope(language, in_time(deadline, answer)).instrument(span.clone()).await;
+                (deadline, answer)
+            }
+            Err(fault) => (None, language::sync_scope(language, || Status::from(fault)).into_http()),
+        };
         answer.map(|body| Body::new(Continued { body, language, deadline, span }))
     }
 
     async fn admit_and_answer(&self, mut request: Request<Body>) -> Response<Body> {
         // Whatever an in-process caller put there is no proof of anything.
         request.extensions_mut().remove::<Caller>();
+        let peer = request.extensions_mut().remove::<Certified>();
         match self.admission.admit(request.uri().path(), request.headers(), self.name) {
+            Ok(caller) if speaks_as_another(peer.as_ref(), &caller) => {
+                tracing::warn!(?caller, "a service's token came over a connection with another name");
+                Status::from(Fault::new(Code::Unauthenticated, "UNAUTHENTICATED")).into_http()
+            }
             Ok(caller) => {
                 request.extensions_mut().insert(caller);
-                self.behind.answer(request).await
+                let mut answer = self.behind.answer(request).await;
+                // The innermost says it: at the gateway, the service that let the caller in, too.
+                answer.headers_mut().entry(ANSWERED_BY).or_insert(HeaderValue::from_static(self.name));
+                answer
             }
             Err(fault) => Status::from(fault).into_http(),
         }
+    }
+}
+
+/// Whether a service's token came over a connection whose certificate bears another name: it was stolen, or lent.
+fn speaks_as_another(peer: Option<&Certified>, caller: &Caller) -> bool {
+    match (peer, caller) {
+        (Some(peer), Caller::Service(name)) => !peer.bears(name),
+        _ => false,
     }
 }
 

@@ -7,10 +7,13 @@
 mod client;
 pub mod context;
 mod deadline;
+mod forwarded;
 mod front;
 mod methods;
 mod network;
+mod preread;
 mod server;
+mod tls;
 mod trace;
 mod web;
 
@@ -19,7 +22,12 @@ pub use front::{BoxError, Front, GrpcService};
 pub use methods::{Methods, with_reflection};
 pub use network::{LocalSlot, Network, NetworkError, SERVICES};
 pub use server::{Peer, ServeError, bind, serve};
+pub use tls::{Tls, TlsError};
 pub use web::{NoOrigins, Origins};
 
-/// The header in which the gateway tells services a client's IP address. It takes away what a client puts there itself.
+/// The header of an answer that names the service which let the caller in and answered him. A refusal at the door has none.
+pub const ANSWERED_BY: &str = "diwan-answered-by";
+
+/// The header in which the gateway tells services a client's IP address. It takes away what a client puts there itself, and a
+/// service what anybody but the gateway puts there.
 pub const CLIENT_ADDRESS: &str = "diwan-client-address";

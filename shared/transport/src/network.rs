@@ -9,7 +9,7 @@ use std::{
 use diwan_runtime::{Env, env::EnvError};
 use tonic::transport::{Channel, Endpoint};
 
-use crate::{Front, Transport};
+use crate::{Front, Tls, Transport, tls::Secured};
 
 /// Every service that another one may call.
 pub const SERVICES: [&str; 5] = ["identity", "team", "conversation", "mailbox", "billing"];
@@ -23,6 +23,9 @@ pub enum NetworkError {
     /// It is no address such as `http://identity:7001`.
     #[error("{0} is no address such as http://identity:7001")]
     Address(String),
+    /// It says something else of TLS than `DIWAN_MTLS` does: nobody is to take for safe what is not.
+    #[error("{0} has to begin with https:// where DIWAN_MTLS is set, and with http:// where it is not")]
+    Scheme(String),
 }
 
 /// A place for a service of this process, filled once it has started. Before that, calls to it are UNAVAILABLE: services
@@ -52,17 +55,30 @@ impl Network {
         Self::Local(SERVICES.iter().map(|name| (*name, LocalSlot::default())).collect())
     }
 
-    /// Every service at `DIWAN_<SERVICE>_ADDRESS`. Connections are made when they are first needed.
+    /// Every service at `DIWAN_<SERVICE>_ADDRESS`, without TLS. Connections are made when they are first needed.
     ///
     /// # Errors
     /// See [`NetworkError`].
     pub fn remote(env: &Env) -> Result<Self, NetworkError> {
+        Self::remote_over(env, None)
+    }
+
+    /// Every service at `DIWAN_<SERVICE>_ADDRESS`, over `tls` if it is given.
+    ///
+    /// # Errors
+    /// See [`NetworkError`].
+    pub fn remote_over(env: &Env, tls: Option<&Tls>) -> Result<Self, NetworkError> {
         let mut channels = HashMap::new();
         for name in SERVICES {
             let variable = format!("DIWAN_{}_ADDRESS", name.to_uppercase());
             let address = env.require(&variable)?.to_owned();
-            let endpoint = Endpoint::from_shared(address).map_err(|_| NetworkError::Address(variable))?;
-            channels.insert(name, tuned(endpoint).connect_lazy());
+            let endpoint = Endpoint::from_shared(address).map_err(|_| NetworkError::Address(variable.clone()))?;
+            let channel = match (endpoint.uri().scheme_str(), tls.and_then(|tls| Secured::to(name, tls))) {
+                (Some("https"), Some(connector)) => tuned(endpoint).connect_with_connector_lazy(connector),
+                (Some("http"), None) => tuned(endpoint).connect_lazy(),
+                _ => return Err(NetworkError::Scheme(variable)),
+            };
+            channels.insert(name, channel);
         }
         Ok(Self::Remote(channels))
     }

@@ -1,12 +1,6 @@
 //! Serves a [`Front`] over TCP (HTTP/2), and lets go of clients without breaking a call.
 
-use std::{
-    convert::Infallible,
-    future::Future,
-    io::{self, Cursor},
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{convert::Infallible, future::Future, io, net::SocketAddr, time::Duration};
 
 use diwan_runtime::Drain;
 use hyper::{
@@ -20,12 +14,13 @@ use hyper_util::{
     server::graceful::{GracefulConnection, GracefulShutdown},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    time::timeout,
 };
 use tonic::body::Body;
 
-use crate::{Front, web};
+use crate::{Front, preread::Preread, tls::Certified, web};
 
 const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
@@ -33,12 +28,21 @@ const MAX_STREAMS: u32 = 1024;
 /// What every client of HTTP/2 says first (RFC 9113 section 3.4), and how long he may take; no call of gRPC-Web is shorter.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PREFACE_LIMIT: Duration = Duration::from_secs(10);
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// After a failed accept (no file descriptor left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Whose connection a request came over, in the extensions of each request that came over TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
+
+/// Whom a connection leads to.
+#[derive(Clone, Debug)]
+struct Connection {
+    peer: Peer,
+    /// Where both sides show certificates.
+    certified: Option<Certified>,
+}
 
 /// A server that cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -81,16 +85,31 @@ async fn answer(stream: TcpStream, peer: Peer, front: Front, drain: Drain) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
+    let Some(tls) = front.doorway.tls.clone() else {
+        return converse(stream, Connection { peer, certified: None }, front, drain).await;
+    };
+    match drain.unless_begun(timeout(HANDSHAKE_LIMIT, tls.accept(stream))).await {
+        Some(Ok(Ok((stream, certified)))) => converse(stream, Connection { peer, certified }, front, drain).await,
+        Some(Ok(Err(error))) => tracing::info!(%error, peer = %peer.0, service = front.name(), "no TLS with a client"),
+        Some(Err(_)) => tracing::debug!("a client that took too long to shake hands was let go"),
+        None => {}
+    }
+}
+
+async fn converse<S>(stream: S, connection: Connection, front: Front, drain: Drain)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     // Who has said nothing yet has no call under way, and hyper would wait for him even while draining.
-    let (stream, speaks_http2) = match drain.unless_begun(greeted(stream)).await {
+    let stream = match drain.unless_begun(greeted(stream)).await {
         Some(Ok(greeted)) => greeted,
         Some(Err(error)) => return tracing::debug!(%error, "a client that said nothing sensible was let go"),
         None => return,
     };
     let ending = ending(drain, front.doorway.longest_connection);
-    let ended = match (speaks_http2, &front.doorway.origins) {
-        (true, _) => until(ending, http2(TokioIo::new(stream), peer, front)).await,
-        (false, Some(_)) => until(ending, http1(TokioIo::new(stream), peer, front)).await,
+    let ended = match (stream.beginning() == PREFACE, &front.doorway.origins) {
+        (true, _) => until(ending, http2(TokioIo::new(stream), connection, front)).await,
+        (false, Some(_)) => until(ending, http1(TokioIo::new(stream), connection, front)).await,
         (false, None) => return tracing::debug!("a client that does not speak HTTP/2 was let go"),
     };
     if let Err(error) = ended {
@@ -100,7 +119,7 @@ async fn answer(stream: TcpStream, peer: Peer, front: Front, drain: Drain) {
 
 fn http2<I: Read + Write + Unpin + 'static>(
     stream: I,
-    peer: Peer,
+    connection: Connection,
     front: Front,
 ) -> impl GracefulConnection<Error = hyper::Error> {
     http2::Builder::new(TokioExecutor::new())
@@ -108,25 +127,29 @@ fn http2<I: Read + Write + Unpin + 'static>(
         .keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE_ANSWER)
         .max_concurrent_streams(MAX_STREAMS)
-        .serve_connection(stream, service_fn(move |request| respond(front.clone(), peer, request)))
+        .serve_connection(stream, service_fn(move |request| respond(front.clone(), connection.clone(), request)))
 }
 
 fn http1<I: Read + Write + Unpin + 'static>(
     stream: I,
-    peer: Peer,
+    connection: Connection,
     front: Front,
 ) -> impl GracefulConnection<Error = hyper::Error> {
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .serve_connection(stream, service_fn(move |request| respond(front.clone(), peer, request)))
+        .serve_connection(stream, service_fn(move |request| respond(front.clone(), connection.clone(), request)))
 }
 
 async fn respond(
     front: Front,
-    peer: Peer,
+    connection: Connection,
     mut request: http::Request<Incoming>,
 ) -> Result<http::Response<Body>, Infallible> {
-    request.extensions_mut().insert(peer);
+    front.believe_only_the_gateway(request.headers_mut(), connection.certified.as_ref());
+    request.extensions_mut().insert(connection.peer);
+    if let Some(certified) = connection.certified {
+        request.extensions_mut().insert(certified);
+    }
     let request = request.map(Body::new);
     Ok(match front.doorway.origins.clone() {
         Some(origins) => web::answer(front, &origins, request).await,
@@ -157,10 +180,7 @@ async fn until<C: GracefulConnection>(ending: impl Future<Output = ()>, connecti
     }
 }
 
-/// Reads the preface and puts it back in front of what follows; whether it is one of HTTP/2.
-async fn greeted(mut stream: TcpStream) -> io::Result<(impl AsyncRead + AsyncWrite + Unpin, bool)> {
-    let mut preface = [0; PREFACE.len()];
-    tokio::time::timeout(PREFACE_LIMIT, stream.read_exact(&mut preface)).await??;
-    let (read, write) = stream.into_split();
-    Ok((tokio::io::join(Cursor::new(preface).chain(read), write), preface == *PREFACE))
+/// Waits for the preface.
+async fn greeted<S: AsyncRead + Unpin>(stream: S) -> io::Result<Preread<S, { PREFACE.len() }>> {
+    timeout(PREFACE_LIMIT, Preread::new(stream)).await?
 }

@@ -8,5 +8,6 @@ mod failures;
 mod limits;
 mod load;
 mod messages;
+mod smuggling;
 mod support;
 mod web;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use diwan_testkit::eventually;
+use diwan_testkit::{eventually, reason};
 use diwan_transport::{Network, Transport, context};
 use futures::{FutureExt as _, StreamExt as _, stream};
 use tokio::time::Instant;
@@ -126,14 +126,18 @@ async fn a_nested_call_inherits_what_is_left_and_may_only_shorten_it() {
 }
 
 #[tokio::test]
-async fn without_a_deadline_none_is_made_up_and_one_that_cannot_be_read_is_none() {
+async fn without_a_deadline_none_is_made_up_and_one_that_cannot_be_read_is_refused() {
     let world = world();
     for (place, network) in both(&world, time_left()).await {
         assert_eq!(ask(network.to("billing"), OPEN, request()).await.unwrap(), " 0", "{place}");
-        for odd in ["soon", "-1S", "999999999S"] {
-            let answer = ask(network.to("billing"), OPEN, with_timeout(odd)).await.unwrap();
-            assert!(answer.ends_with(" 0"), "{place} {odd}: {answer}");
+        for odd in ["soon", "-1S", "999999999S", "1", ""] {
+            let refused = ask(network.to("billing"), OPEN, with_timeout(odd)).await.unwrap_err();
+            let seen = (refused.code(), reason(&refused));
+            assert_eq!(seen, (Code::InvalidArgument, "TIMEOUT_UNREADABLE".to_owned()), "{place} {odd}");
         }
+        let mut twice = with_timeout("1H");
+        twice.metadata_mut().append("grpc-timeout", "2H".parse().unwrap());
+        assert_eq!(ask(network.to("billing"), OPEN, twice).await.unwrap_err().code(), Code::InvalidArgument, "{place}");
         ask(network.to("billing"), OPEN, with_timeout("99999999H")).await.unwrap();
     }
 }

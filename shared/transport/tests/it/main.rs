@@ -7,3 +7,4 @@ mod deadlines;
 mod draining;
 mod failures;
 mod support;
+mod tls;

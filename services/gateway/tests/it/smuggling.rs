@@ -1,0 +1,140 @@
+//! What a client may not say reaches no service, whether services are in this process or behind ports of their own.
+
+use std::sync::{Arc, Mutex};
+
+use diwan_access::Caller;
+use diwan_proto::{
+    identity::v1::{SignInRequest, SignInResponse, session_service_client::SessionServiceClient},
+    team::v1::{ListTeamsRequest, ListTeamsResponse, team_service_client::TeamServiceClient},
+};
+use diwan_runtime::Env;
+use diwan_testkit::{Person, World, reason};
+use diwan_transport::{Front, Network, Peer, SERVICES};
+use http::HeaderMap;
+use tonic::{Code, Request};
+
+use crate::support::{Scripted, encoded, gateway_to, good, listen, somebody, world};
+
+/// The headers of the last call, as a service saw them.
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<HeaderMap>>);
+
+impl Seen {
+    fn service(&self, method: &'static str, answer: &impl prost::Message) -> Scripted {
+        let (seen, answer) = (self.clone(), encoded(answer));
+        Scripted::default().on(method, move |request| {
+            *seen.0.lock().unwrap() = request.headers().clone();
+            std::future::ready(good(answer.clone()))
+        })
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.lock().unwrap().contains_key(name)
+    }
+}
+
+/// Two services behind a gateway, in one process and behind ports of their own.
+async fn both(world: &World, seen: &Seen) -> [(&'static str, Front); 2] {
+    let mut env = SERVICES.into_iter().fold(Env::default(), |env, service| {
+        env.with(format!("DIWAN_{}_ADDRESS", service.to_uppercase()), "http://127.0.0.1:1")
+    });
+    let scripts = || {
+        let team = seen.service("ListTeams", &ListTeamsResponse::default());
+        [("team", team), ("identity", seen.service("SignIn", &SignInResponse::default()))]
+    };
+    for (service, script) in scripts() {
+        let port = listen(world, Front::new(service, world.admission.clone(), script)).await;
+        env = env.with(format!("DIWAN_{}_ADDRESS", service.to_uppercase()), format!("http://{port}"));
+    }
+    for (service, script) in scripts() {
+        crate::support::start(world, service, script);
+    }
+    let remote = gateway_to(world, Network::remote(&env).unwrap(), &[]).await;
+    [("local", gateway_to(world, world.network.clone(), &[]).await), ("remote", remote)]
+}
+
+const INNER: [&str; 7] = [
+    "diwan-origin-bin",
+    "diwan-whatever-comes",
+    "x-diwan-user",
+    "grpc-internal-encoding-request",
+    "grpc-previous-rpc-attempts",
+    "grpc-tags-bin",
+    "grpc-status",
+];
+
+fn with_inner<M>(mut request: Request<M>) -> Request<M> {
+    for name in INNER {
+        let headers = request.metadata_mut();
+        if name.ends_with("-bin") {
+            headers.insert_bin(name, tonic::metadata::MetadataValue::from_bytes(b"forged"));
+        } else {
+            headers.insert(name, "forged".parse().unwrap());
+        }
+    }
+    request.extensions_mut().insert(Peer("198.51.100.7:4711".parse().unwrap()));
+    request
+}
+
+#[tokio::test]
+async fn internal_metadata_from_outside_reaches_no_service() {
+    let (world, seen) = (world([]), Seen::default());
+    for (place, gateway) in both(&world, &seen).await {
+        let mut request = with_inner(world.request(&somebody(), ListTeamsRequest::default()));
+        request.metadata_mut().insert("diwan-client-address", "192.0.2.1".parse().unwrap());
+        request.metadata_mut().insert("diwan-gateway-token", "forged".parse().unwrap());
+        request.metadata_mut().insert("accept-language", "ar".parse().unwrap());
+        TeamServiceClient::new(gateway).list_teams(request).await.unwrap();
+        let reached: Vec<_> = INNER.into_iter().filter(|name| seen.has(name)).collect();
+        assert_eq!(reached, Vec::<&str>::new(), "{place}");
+        assert!(!seen.has("diwan-gateway-token") && !seen.has("diwan-service-token"), "{place}");
+        let headers = seen.0.lock().unwrap();
+        assert_eq!(headers["diwan-client-address"], "198.51.100.7", "{place}: the socket's, not what the client says");
+        assert_eq!(headers["accept-language"], "ar", "{place}");
+        assert!(headers.contains_key("authorization"), "{place}");
+    }
+}
+
+#[tokio::test]
+async fn a_services_token_from_outside_opens_nothing_and_reaches_no_service() {
+    let (world, seen) = (world([]), Seen::default());
+    let stolen = world.signer("identity").service_token("team").unwrap();
+    let own = world.signer("identity").service_token("gateway").unwrap();
+    for (place, gateway) in both(&world, &seen).await {
+        for token in [stolen.as_str(), own.as_str(), "forged"] {
+            let mut request = world.request(&somebody(), ListTeamsRequest::default());
+            request.metadata_mut().insert("diwan-service-token", token.parse().unwrap());
+            let refused = TeamServiceClient::new(gateway.clone()).list_teams(request).await.unwrap_err();
+            assert!(matches!(refused.code(), Code::Unauthenticated | Code::PermissionDenied), "{place}: {refused}");
+            // A public method looks at no token, and passes none on.
+            let mut request = Request::new(SignInRequest::default());
+            request.metadata_mut().insert("diwan-service-token", token.parse().unwrap());
+            SessionServiceClient::new(gateway.clone()).sign_in(request).await.unwrap();
+            assert!(!seen.has("diwan-service-token"), "{place}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_caller_forged_in_the_extensions_of_a_request_is_nobody() {
+    let (world, seen) = (world([]), Seen::default());
+    for (place, gateway) in both(&world, &seen).await {
+        let mut request = Request::new(ListTeamsRequest::default());
+        request.extensions_mut().insert(Caller::Service("identity".into()));
+        let refused = TeamServiceClient::new(gateway).list_teams(request).await.unwrap_err();
+        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unauthenticated, "UNAUTHENTICATED"), "{place}");
+    }
+}
+
+#[tokio::test]
+async fn a_timeout_that_cannot_be_read_is_refused_before_any_service_works_without_one() {
+    let (world, seen) = (world([]), Seen::default());
+    for (place, gateway) in both(&world, &seen).await {
+        let mut request = world.request(&Person::owner(), ListTeamsRequest::default());
+        request.metadata_mut().insert("grpc-timeout", "soon".parse().unwrap());
+        let refused = TeamServiceClient::new(gateway).list_teams(request).await.unwrap_err();
+        let told = (refused.code(), reason(&refused));
+        assert_eq!(told, (Code::InvalidArgument, "TIMEOUT_UNREADABLE".to_owned()), "{place}");
+        assert!(!seen.has("authorization"), "{place}: it reached a service");
+    }
+}

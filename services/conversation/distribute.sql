@@ -12,6 +12,9 @@ select create_distributed_table('messages', 'account_id', colocate_with => 'team
 select create_distributed_table('sends', 'account_id', colocate_with => 'teams');
 select create_distributed_table('decisions', 'account_id', colocate_with => 'teams');
 select create_distributed_table('transitions', 'account_id', colocate_with => 'teams');
+select create_distributed_table('reassignments', 'account_id', colocate_with => 'teams');
+select create_distributed_table('topic_trees', 'account_id', colocate_with => 'teams');
+select create_distributed_table('topics', 'account_id', colocate_with => 'teams');
 select create_distributed_table('answers', 'account_id', colocate_with => 'teams');
 
 -- On the coordinator only: one order of events, one cursor a feed.

@@ -24,8 +24,8 @@ pub struct App {
     pub settings: Settings,
     /// Teams that the routing of this process looks at next.
     pub wakeups: Wakeups,
-    /// The working hours of a team may have changed.
-    pub hours_changed: Notify,
+    /// The working hours of a team may have changed, or a conversation was put off.
+    pub times_changed: Notify,
     /// Our own feed, for the streams.
     pub hub: Hub,
     /// The streams of this process.

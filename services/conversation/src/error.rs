@@ -31,6 +31,42 @@ pub enum Error {
     /// The customer cannot be answered.
     #[error("the contact has no address")]
     NoAddress,
+    /// There is no such user.
+    #[error("no such user")]
+    UserNotFound,
+    /// There is no such team.
+    #[error("no such team")]
+    TeamNotFound,
+    /// There is no such topic.
+    #[error("no such topic")]
+    TopicNotFound,
+    /// There is no such reassignment.
+    #[error("no such reassignment")]
+    ReassignmentNotFound,
+    /// Whoever is to get it is deactivated or no member of the team.
+    #[error("the receiving person cannot be given it")]
+    NotAssignable,
+    /// Nobody holds it.
+    #[error("nobody holds the conversation")]
+    NotHeld,
+    /// It is not put off.
+    #[error("the conversation is not snoozed")]
+    NotSnoozed,
+    /// It does not wait in a queue.
+    #[error("the conversation is not in a queue")]
+    NotQueued,
+    /// Its team closes nothing without a topic.
+    #[error("the conversation has no topic")]
+    TopicRequired,
+    /// The topic is archived.
+    #[error("the topic is archived")]
+    TopicArchived,
+    /// The topic would lie below itself.
+    #[error("the topic would lie below itself")]
+    TopicCycle,
+    /// Another topic in use with the same parent has this name.
+    #[error("the topic's name is taken")]
+    TopicNameTaken,
     /// Availability needs a live session.
     #[error("no live session")]
     NoLiveSession,
@@ -61,6 +97,18 @@ impl Error {
             Self::AlreadyHeld => (Code::FailedPrecondition, "ALREADY_HELD"),
             Self::AlreadyClosed => (Code::FailedPrecondition, "ALREADY_CLOSED"),
             Self::NoAddress => (Code::FailedPrecondition, "NO_ADDRESS"),
+            Self::UserNotFound => (Code::NotFound, "USER_NOT_FOUND"),
+            Self::TeamNotFound => (Code::NotFound, "TEAM_NOT_FOUND"),
+            Self::TopicNotFound => (Code::NotFound, "TOPIC_NOT_FOUND"),
+            Self::ReassignmentNotFound => (Code::NotFound, "REASSIGNMENT_NOT_FOUND"),
+            Self::NotAssignable => (Code::FailedPrecondition, "NOT_ASSIGNABLE"),
+            Self::NotHeld => (Code::FailedPrecondition, "NOT_HELD"),
+            Self::NotSnoozed => (Code::FailedPrecondition, "NOT_SNOOZED"),
+            Self::NotQueued => (Code::FailedPrecondition, "NOT_QUEUED"),
+            Self::TopicRequired => (Code::FailedPrecondition, "TOPIC_REQUIRED"),
+            Self::TopicArchived => (Code::FailedPrecondition, "TOPIC_ARCHIVED"),
+            Self::TopicCycle => (Code::FailedPrecondition, "TOPIC_CYCLE"),
+            Self::TopicNameTaken => (Code::AlreadyExists, "TOPIC_NAME_TAKEN"),
             Self::NoLiveSession => (Code::FailedPrecondition, "NO_LIVE_SESSION"),
             Self::Deactivated => (Code::Unauthenticated, "UNAUTHENTICATED"),
             Self::CursorGone => (Code::OutOfRange, "CURSOR_GONE"),
@@ -105,6 +153,18 @@ mod tests {
             Error::AlreadyHeld,
             Error::AlreadyClosed,
             Error::NoAddress,
+            Error::UserNotFound,
+            Error::TeamNotFound,
+            Error::TopicNotFound,
+            Error::ReassignmentNotFound,
+            Error::NotAssignable,
+            Error::NotHeld,
+            Error::NotSnoozed,
+            Error::NotQueued,
+            Error::TopicRequired,
+            Error::TopicArchived,
+            Error::TopicCycle,
+            Error::TopicNameTaken,
             Error::NoLiveSession,
             Error::Deactivated,
             Error::CursorGone,

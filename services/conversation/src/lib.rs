@@ -21,8 +21,9 @@ use async_trait::async_trait;
 use diwan_feed::FeedServer;
 use diwan_launch::{Component, Context};
 use diwan_proto::conversation::v1::{
-    conversation_service_server::ConversationServiceServer, inbox_service_server::InboxServiceServer,
-    ingest_service_server::IngestServiceServer,
+    conversation_service_server::ConversationServiceServer, handling_service_server::HandlingServiceServer,
+    inbox_service_server::InboxServiceServer, ingest_service_server::IngestServiceServer,
+    topic_service_server::TopicServiceServer,
 };
 use diwan_store::{Database, Wake, answers, pool};
 use diwan_transport::{BoxError, Front, Methods};
@@ -32,7 +33,7 @@ use crate::{
     api::Api,
     app::App,
     config::Settings,
-    worker::{feeds, hub, hub::Hub, presence, router, sender, shifts},
+    worker::{alerts, feeds, hub, hub::Hub, presence, reassigner, router, sender, shifts},
 };
 
 pub(crate) use crate::error::Error;
@@ -64,6 +65,8 @@ impl Component for Service {
         presence::start(&app);
         router::start(&app);
         shifts::start(&app);
+        reassigner::start(&app);
+        alerts::start(&app);
         sender::start(&app, context.network.to("mailbox").signed(&context.signer));
         let feed = FeedServer::new(app.database.clone(), context.clock.clone(), context.drain.clone());
         let api = Api(app);
@@ -71,7 +74,11 @@ impl Component for Service {
         let methods = Methods::new(self.name())
             .with(ConversationServiceServer::new(api.clone()))
             .await
-            .with(InboxServiceServer::new(api))
+            .with(InboxServiceServer::new(api.clone()))
+            .await
+            .with(HandlingServiceServer::new(api.clone()))
+            .await
+            .with(TopicServiceServer::new(api))
             .await
             .with(ingest)
             .await
@@ -92,7 +99,7 @@ async fn open(context: &Context) -> Result<App, BoxError> {
         drain: context.drain.clone(),
         settings,
         wakeups: Default::default(),
-        hours_changed: Default::default(),
+        times_changed: Default::default(),
         hub: Hub::new(head),
         sessions: Default::default(),
     })

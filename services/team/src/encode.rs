@@ -36,6 +36,8 @@ impl From<Team> for proto::Team {
     }
 }
 
+            sticky_owner: settings.sticky_owner,
+            wait_alert_seconds: settings.wait_alert_seconds,
 impl From<Membership> for proto::Membership {
     fn from(membership: Membership) -> Self {
         Self {

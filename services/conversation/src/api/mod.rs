@@ -1,10 +1,13 @@
 //! The methods: decode and check, act, encode.
 
 mod conversations;
+mod handling;
 mod inbox;
 mod ingest;
+mod position;
 mod shown;
 mod stream;
+mod topics;
 
 use std::sync::Arc;
 

@@ -29,6 +29,7 @@ use crate::{
         state::State,
         view::{Change, View, Word},
     },
+    flow::authority::directs,
     store::{
         conversations::{self, Filter, Part},
         feed, presence, scopes, users,
@@ -160,7 +161,9 @@ impl Stream {
                 self.send(Shown::Availability(now.clone())).await;
             }
             Happened::Scope(whose) if whose.is_none_or(|user| user == me) => self.look_again().await?,
-            Happened::Availability(_) | Happened::Scope(_) => {}
+            // Who directs others is told; an administrator sees everything.
+            Happened::WaitsLong(alert) if directs(&self.caller) => self.send(Shown::WaitsLong((**alert).clone())).await,
+            Happened::WaitsLong(_) | Happened::Availability(_) | Happened::Scope(_) => {}
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! Rules without a database or a network: who gets what, who sees what, how an answer is addressed.
 
 pub mod contact;
+pub mod expected_wait;
+pub mod give_back;
 pub mod routing;
 pub mod scope;
 pub mod state;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::state::Availability;
+use super::state::{Availability, Priority};
 
 /// A member of the team, as the routing sees him.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,8 +36,18 @@ pub struct Waiting {
     pub conversation: Uuid,
     /// Its version when it was read.
     pub version: i64,
+    /// How urgent it is.
+    pub priority: Priority,
     /// Since when it waits.
     pub queued_at: Timestamp,
+}
+
+impl Waiting {
+    /// Its place in the queue, the least first: the higher priority, then the longer wait. The order of every queue, which
+    /// `store::queue` says in SQL.
+    pub fn place(&self) -> impl Ord + use<> {
+        (Reverse(self.priority), self.queued_at, self.conversation)
+    }
 }
 
 /// One conversation to one agent.
@@ -65,6 +75,10 @@ pub enum PassedOver {
     Watching,
     /// At the limit.
     Full,
+    /// No member of the team: only who is asked for by name can be none.
+    NotMember,
+    /// The team is closed: only who is asked for by name is looked at then.
+    OutOfHours,
 }
 
 /// What was decided, and from what.
@@ -83,7 +97,7 @@ pub struct Decision {
 /// How loaded somebody is; the least goes first.
 type Load = (i64, Option<Timestamp>, Uuid);
 
-/// Gives the waiting conversations, oldest first, to the eligible agents: with a limit to whoever uses the lowest share of
+/// Gives the waiting conversations, in the order of the queue, to the eligible agents: with a limit to whoever uses the lowest share of
 /// it, without one to whoever has had the fewest, then to whose last assignment is oldest (never is oldest of all).
 ///
 /// Nobody gets above the limit. What nobody can take stays in the queue.
@@ -112,7 +126,7 @@ pub fn hindrance(limit: Option<i32>, agent: &Agent) -> Option<PassedOver> {
 
 fn assign(limit: Option<i32>, candidates: &[Agent], waiting: &[Waiting], now: Timestamp) -> Vec<Assignment> {
     let mut queue: Vec<&Waiting> = waiting.iter().collect();
-    queue.sort_by_key(|waiting| (waiting.queued_at, waiting.conversation));
+    queue.sort_by_key(|waiting| waiting.place());
     let mut ready: BinaryHeap<Reverse<(Load, usize)>> =
         candidates.iter().enumerate().map(|(index, agent)| Reverse((load(limit, agent), index))).collect();
     let mut agents = candidates.to_vec();

@@ -24,7 +24,12 @@ fn agent(number: u128, open: i32, automatic: i64) -> Agent {
 }
 
 fn queue(length: u128) -> Vec<Waiting> {
-    let waiting = |number| Waiting { conversation: Uuid::from_u128(number), version: 1, queued_at: time(0) };
+    let waiting = |number| Waiting {
+        conversation: Uuid::from_u128(number),
+        version: 1,
+        priority: Priority::Normal,
+        queued_at: time(0),
+    };
     (0..length).map(waiting).collect()
 }
 
@@ -48,9 +53,14 @@ fn agents() -> impl Strategy<Value = Vec<Agent>> {
 }
 
 fn waiting() -> impl Strategy<Value = Vec<Waiting>> {
-    prop::collection::vec(0..4_i64, 0..30).prop_map(|drawn| {
-        let one =
-            |(number, second)| Waiting { conversation: Uuid::from_u128(number), version: 1, queued_at: time(second) };
+    let priority = prop::sample::select(Priority::ALL.to_vec());
+    prop::collection::vec((priority, 0..4_i64), 0..30).prop_map(|drawn| {
+        let one = |(number, (priority, second))| Waiting {
+            conversation: Uuid::from_u128(number),
+            version: 1,
+            priority,
+            queued_at: time(second),
+        };
         (0..).zip(drawn).map(one).collect()
     })
 }
@@ -63,7 +73,7 @@ fn limit() -> impl Strategy<Value = Option<i32>> {
 fn plainly(limit: Option<i32>, agents: &[Agent], waiting: &[Waiting]) -> Vec<(Uuid, Uuid)> {
     let mut agents = agents.to_vec();
     let mut waiting = waiting.to_vec();
-    waiting.sort_by_key(|waiting| (waiting.queued_at, waiting.conversation));
+    waiting.sort_by_key(|waiting| (-waiting.priority.level(), waiting.queued_at, waiting.conversation));
     let mut made = Vec::new();
     for (place, waiting) in (0..).zip(waiting) {
         let free = |agent: &&mut Agent| {
@@ -109,9 +119,9 @@ proptest! {
     }
 
     #[test]
-    fn the_oldest_go_first_each_once(limit in limit(), agents in agents(), waiting in waiting()) {
+    fn the_higher_priority_goes_first_then_the_oldest_each_once(limit in limit(), agents in agents(), waiting in waiting()) {
         let mut order = waiting.clone();
-        order.sort_by_key(|waiting| (waiting.queued_at, waiting.conversation));
+        order.sort_by_key(|waiting| (-waiting.priority.level(), waiting.queued_at, waiting.conversation));
         let decision = decide(limit, &agents, &waiting, now());
         let expected: Vec<_> = order.iter().take(decision.assignments.len()).map(|waiting| waiting.conversation).collect();
         let made: Vec<_> = decision.assignments.iter().map(|made| made.conversation).collect();
@@ -130,7 +140,7 @@ proptest! {
     #[test]
     fn two_batches_decide_as_one_does(limit in limit(), agents in agents(), waiting in waiting(), cut in 0..30_usize) {
         let mut order = waiting.clone();
-        order.sort_by_key(|waiting| (waiting.queued_at, waiting.conversation));
+        order.sort_by_key(|waiting| (-waiting.priority.level(), waiting.queued_at, waiting.conversation));
         let cut = cut.min(order.len());
         let first = decide(limit, &agents, &order[..cut], now());
         let mut between = agents.clone();

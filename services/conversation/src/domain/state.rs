@@ -66,6 +66,69 @@ named! {
         HolderRemoved = "HOLDER_REMOVED",
         /// A message came or went, or what became of one is known; no transition.
         Message = "MESSAGE",
+        /// An administrator gave it to somebody.
+        Assigned = "ASSIGNED",
+        /// It was handed over to a person or a team.
+        HandedOver = "HANDED_OVER",
+        /// It was moved together with others.
+        Reassigned = "REASSIGNED",
+        /// It was put off.
+        Snoozed = "SNOOZED",
+        /// It woke.
+        Woken = "WOKEN",
+        /// The customer is back, and his last agent got his new conversation.
+        StickyOwner = "STICKY_OWNER",
+        /// Its priority changed; no transition.
+        Priority = "PRIORITY",
+        /// Its topics changed; no transition.
+        Topics = "TOPICS",
+    }
+}
+
+impl Cause {
+    /// Whether state, team or holder changed by it.
+    pub fn is_transition(self) -> bool {
+        !matches!(self, Self::Message | Self::Priority | Self::Topics)
+    }
+}
+
+/// How urgent a conversation is, the least first. The numbers are those of the database and the protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(i16)]
+pub enum Priority {
+    /// After all others.
+    Low = 1,
+    /// As it comes in.
+    #[default]
+    Normal = 2,
+    /// Before those of normal priority.
+    High = 3,
+    /// Before all others.
+    Urgent = 4,
+}
+
+impl Priority {
+    /// Every value.
+    pub const ALL: [Self; 4] = [Self::Low, Self::Normal, Self::High, Self::Urgent];
+
+    /// Its number, 1 to 4.
+    pub fn level(self) -> i16 {
+        self as i16
+    }
+
+    /// The priority of a number from 1 to 4.
+    pub fn of_level(level: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.level() == level)
+    }
+
+    /// As the protocol says it.
+    pub fn to_proto(self) -> proto::Priority {
+        match self {
+            Self::Low => proto::Priority::Low,
+            Self::Normal => proto::Priority::Normal,
+            Self::High => proto::Priority::High,
+            Self::Urgent => proto::Priority::Urgent,
+        }
     }
 }
 
@@ -117,4 +180,4 @@ macro_rules! read_from {
     };
 }
 
-read_from!(State from ConversationState, Availability from AvailabilityState, Delivery from DeliveryState);
+read_from!(State from ConversationState, Availability from AvailabilityState, Delivery from DeliveryState, Priority from Priority);

@@ -12,7 +12,9 @@ use crate::{
         state::{Cause, State},
     },
     store::{
-        Tx, claim, decisions, hours,
+        Tx, claim,
+        decisions::{self, Ledger},
+        hours, queue,
         record::{Changed, Why, record},
         slots, teams,
     },
@@ -29,7 +31,7 @@ pub const BATCH: usize = 200;
 /// candidates' slots; everything else is checked by the claim.
 pub async fn assign(tx: &mut Tx, account: Uuid, team_id: Uuid, now: Timestamp) -> Result<usize, Error> {
     let Some(team) = teams::lock(tx, account, team_id).await? else { return Ok(0) };
-    let waiting = claim::waiting(tx, account, team_id, i64::try_from(BATCH).unwrap_or(i64::MAX)).await?;
+    let waiting = queue::waiting(tx, account, team_id, i64::try_from(BATCH).unwrap_or(i64::MAX)).await?;
     // Outside its hours a team's queue waits. The lock keeps the hours as they are.
     if waiting.is_empty() || !hours::is_open(tx, account, team_id, now).await? {
         return Ok(0);
@@ -42,7 +44,7 @@ pub async fn assign(tx: &mut Tx, account: Uuid, team_id: Uuid, now: Timestamp) -
     }
     claim::claim(tx, account, team_id, &decision.assignments).await?;
     let id = ids::new_id();
-    decisions::insert(tx, account, (id, team_id, team), &decision, now).await?;
+    decisions::insert(tx, account, (id, team_id, team), Ledger::Batch(&decision), now).await?;
     let before = Some(Facts { state: State::Queued, team: team_id, holder: None });
     let changed: Vec<_> = decision.assignments.iter().map(|made| Changed::from(made.conversation, before)).collect();
     let why = Why { cause: Cause::Automatic, actor: None, decision: Some(id) };

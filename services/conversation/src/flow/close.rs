@@ -4,6 +4,7 @@ use diwan_access::User;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::authority::may_act;
 use crate::{
     Error,
     domain::{
@@ -15,11 +16,12 @@ use crate::{
         conversations::{self, Conversation},
         lost_race,
         record::{Changed, Why, record},
-        slots,
+        slots, teams,
     },
 };
 
-/// Closes a conversation for its holder, or for an administrator, and frees the holder's slot.
+/// Closes a conversation for its holder, or for whoever directs him, and frees the holder's slot. A team may want a topic first: that
+/// binds people, not a customer's or the system's own close.
 pub async fn close(tx: &mut Tx, caller: &User, scope: &Scope, id: Uuid, now: Timestamp) -> Result<Conversation, Error> {
     let account = caller.account_id;
     let found = conversations::visible(tx, account, id, scope).await?;
@@ -27,8 +29,13 @@ pub async fn close(tx: &mut Tx, caller: &User, scope: &Scope, id: Uuid, now: Tim
     if before.state == State::Closed {
         return Err(Error::AlreadyClosed);
     }
-    if before.holder != Some(caller.user_id) && !caller.is_administrator() {
+    if !may_act(caller, before) {
         return Err(Error::NotHolder);
+    }
+    // A topic that goes away meanwhile raises the version, so this close is tried again.
+    let team = teams::find(tx, account, before.team).await?;
+    if found.topic_ids.is_empty() && team.is_some_and(|team| team.topic_mandatory) {
+        return Err(Error::TopicRequired);
     }
     let occupied = before.holder.filter(|_| before.state == State::Open);
     if let Some(holder) = occupied {

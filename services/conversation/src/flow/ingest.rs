@@ -6,22 +6,24 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::Team;
+use super::{
+    Team,
+    give_back::{self, Offer},
+};
 use crate::{
     Error,
     domain::{
         contact::email_key,
-        routing::hindrance,
         scope::Facts,
         state::{Cause, Direction, State},
     },
     store::{
         Tx, contacts,
-        conversations::{self, Conversation, New},
-        hours, lost_race,
+        conversations::{self, New},
+        handling, lost_race,
         messages::{self, Attachment, Message},
         record::{Changed, Why, record},
-        slots, teams,
+        teams,
     },
 };
 
@@ -61,71 +63,75 @@ pub async fn ingest(tx: &mut Tx, mail: &Incoming, now: Timestamp) -> Result<(Uui
 }
 
 async fn new(tx: &mut Tx, mail: &Incoming, key: Option<&str>, now: Timestamp) -> Result<(Uuid, Option<Team>), Error> {
+    let (account, team) = (mail.account, mail.team);
     let sender = (mail.from_name.as_str(), mail.from_email.as_str(), key);
-    let contact = contacts::ensure(tx, mail.account, ids::new_id(), sender, now).await?;
+    let contact = contacts::ensure(tx, account, ids::new_id(), sender, now).await?;
     let conversation = New {
         id: ids::new_id(),
         // The mailbox's, though it may not be known here yet: whoever belongs to it is told when it is.
-        team: mail.team,
+        team,
         contact,
         subject: &mail.subject,
         mailbox: mail.mailbox,
         mailbox_address: &mail.mailbox_address,
         created_at: mail.received_at,
     };
-    conversations::insert(tx, mail.account, &conversation, now).await?;
+    // Before the conversation is there: the lock order.
+    let sticky = sticky_owner(tx, account, (team, conversation.id, contact), now).await?;
+    let decision = sticky.map(|offer| offer.decision);
+    conversations::insert(tx, account, &conversation, now).await?;
     store(tx, mail, conversation.id).await?;
-    let changed = Changed::from(conversation.id, None);
-    record(tx, mail.account, Why::of(Cause::Arrival), &[changed], now).await?;
-    Ok((conversation.id, Some((mail.account, mail.team))))
+    let arrival = Why { decision, ..Why::of(Cause::Arrival) };
+    record(tx, account, arrival, &[Changed::from(conversation.id, None)], now).await?;
+    let Some(offer) = sticky.filter(|offer| offer.accepted) else {
+        return Ok((conversation.id, Some((account, team))));
+    };
+    give_back::hand(tx, account, (conversation.id, 1), (team, offer.agent), now).await?;
+    let before = Some(Facts { state: State::Queued, team, holder: None });
+    let why = Why { decision, ..Why::of(Cause::StickyOwner) };
+    record(tx, account, why, &[Changed::from(conversation.id, before)], now).await?;
+    Ok((conversation.id, None))
 }
 
+/// Offers the new conversation of a customer who is back to the agent whom he had last, where the team wants that.
+async fn sticky_owner(
+    tx: &mut Tx,
+    account: Uuid,
+    (team, conversation, contact): (Uuid, Uuid, Uuid),
+    now: Timestamp,
+) -> Result<Option<Offer>, Error> {
+    if !teams::find(tx, account, team).await?.is_some_and(|team| team.sticky_owner) {
+        return Ok(None);
+    }
+    match handling::last_agent(tx, account, contact).await? {
+        Some(agent) => give_back::offer(tx, account, team, (conversation, agent), now).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// A closed conversation reopens and one that is put off wakes: to whoever had it, if the routing could give him one now.
 async fn continued(tx: &mut Tx, mail: &Incoming, id: Uuid, now: Timestamp) -> Result<(Uuid, Option<Team>), Error> {
     let account = mail.account;
     let found = conversations::load(tx, account, &[id]).await?.pop().ok_or(Error::NotFound)?;
     let before = found.facts()?;
-    let (cause, waits) = match before.state {
-        State::Closed => (Cause::Reopened, reopen(tx, account, &found, before, now).await?),
-        _ => (Cause::Message, false),
+    let cause = match before.state {
+        State::Closed => Cause::Reopened,
+        State::Snoozed => Cause::Woken,
+        _ => Cause::Message,
     };
-    // A reopened one has the next version, and is ours until the transaction ends.
-    let version = found.version + i64::from(cause == Cause::Reopened);
+    let given = match cause {
+        Cause::Message => None,
+        _ => Some(give_back::give_back(tx, account, &found, before, now).await?),
+    };
+    // What was given back has the next version, and is ours until the transaction ends.
+    let version = found.version + i64::from(given.is_some());
     if !conversations::touch(tx, account, id, version, mail.received_at).await? {
         return Err(lost_race(tx).await);
     }
     store(tx, mail, id).await?;
-    record(tx, account, Why::of(cause), &[Changed::from(id, Some(before))], now).await?;
-    Ok((id, waits.then_some((account, before.team))))
-}
-
-/// Gives a closed conversation back to whoever held it last, if the routing could give him one now, else puts it into its team's
-/// queue. Returns whether it waits there.
-async fn reopen(
-    tx: &mut Tx,
-    account: Uuid,
-    closed: &Conversation,
-    before: Facts,
-    now: Timestamp,
-) -> Result<bool, Error> {
-    let Facts { team, holder, .. } = before;
-    if let Some(holder) = holder {
-        slots::lock(tx, account, team, holder).await?;
-        let limit = teams::limit(tx, account, team).await?;
-        // Looked at under his slot's lock, so it stays true until the commit.
-        let eligible = hours::is_open(tx, account, team, now).await?
-            && slots::agents(tx, account, team, Some(holder)).await?.iter().any(|a| hindrance(limit, a).is_none());
-        if eligible {
-            if !conversations::hold(tx, account, closed.id, closed.version, holder, now).await? {
-                return Err(lost_race(tx).await);
-            }
-            slots::add_open(tx, account, team, holder, 1).await?;
-            return Ok(false);
-        }
-    }
-    if !conversations::queue(tx, account, closed.id, closed.version, now).await? {
-        return Err(lost_race(tx).await);
-    }
-    Ok(true)
+    let why = Why { decision: given.and_then(|given| given.decision), ..Why::of(cause) };
+    record(tx, account, why, &[Changed::from(id, Some(before))], now).await?;
+    Ok((id, given.is_some_and(|given| given.waits).then_some((account, before.team))))
 }
 
 async fn store(tx: &mut Tx, mail: &Incoming, conversation: Uuid) -> Result<(), Error> {

@@ -1,13 +1,21 @@
 //! What happens in one transaction: each function here is one, from the first lock to the last row.
 
 pub mod assign;
+pub mod authority;
 pub mod close;
 pub mod deliver;
+pub mod give_back;
+pub mod hand_over;
 pub mod ingest;
+pub mod label;
+pub mod long_waits;
 pub mod members;
 pub mod presence;
+pub mod reassign;
 pub mod reply;
+pub mod snooze;
 pub mod take;
+pub mod topics;
 
 use uuid::Uuid;
 

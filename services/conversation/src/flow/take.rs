@@ -39,11 +39,12 @@ pub async fn take(tx: &mut Tx, caller: &User, id: Uuid, now: Timestamp) -> Resul
         State::Closed => return Err(Error::AlreadyClosed),
         State::Queued | State::Bot | State::Open | State::Snoozed => {}
     }
-    if !conversations::hold(tx, account, id, found.version, user, now).await? {
+    if !conversations::hold(tx, account, (id, found.version), (before.team, user), now).await? {
         return Err(lost_race(tx).await);
     }
     slots::add_open(tx, account, before.team, user, 1).await?;
-    let over_limit = teams::limit(tx, account, before.team).await?.is_some_and(|limit| open >= limit);
+    let limit = teams::find(tx, account, before.team).await?.and_then(|team| team.limit);
+    let over_limit = limit.is_some_and(|limit| open >= limit);
     let changed = Changed { id, before: Some(before), over_limit };
     let after = record(tx, account, Why::by(Cause::Taken, user), &[changed], now).await?;
     after.into_iter().next().map(|taken| (taken, over_limit)).ok_or(Error::NotFound)

@@ -1,35 +1,11 @@
 //! The claim: gives conversations to agents as the routing decided, if every fact that it decided on still holds.
 
-use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
+use jiff_sqlx::ToSqlx as _;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{Tx, lost_race};
-use crate::{
-    Error,
-    domain::routing::{Assignment, Waiting},
-};
-
-/// The oldest conversations in a team's queue.
-pub async fn waiting(tx: &mut Tx, account: Uuid, team: Uuid, most: i64) -> Result<Vec<Waiting>, Error> {
-    let rows = sqlx::query!(
-        r#"select id, version, queued_at as "queued_at!: SqlTimestamp" from conversations
-           where account_id = $1 and team_id = $2 and state = 'QUEUED'
-           order by queued_at, id limit $3"#,
-        account,
-        team,
-        most
-    )
-    .fetch_all(tx)
-    .instrument(diwan_store::span("read queue"))
-    .await?;
-    let waiting = |(conversation, version, queued_at): (_, _, SqlTimestamp)| Waiting {
-        conversation,
-        version,
-        queued_at: queued_at.to_jiff(),
-    };
-    Ok(rows.into_iter().map(|row| waiting((row.id, row.version, row.queued_at))).collect())
-}
+use crate::{Error, domain::routing::Assignment};
 
 /// Makes the assignments, all or none. No interleaving gives a conversation two holders or puts an agent above the limit: each
 /// row is changed only where it still is what the decision saw, under its lock, and one stale row undoes the whole.

@@ -15,7 +15,7 @@ use crate::{
     Error,
     domain::{
         scope::{Facts, Scope},
-        state::State,
+        state::{Priority, State},
     },
 };
 
@@ -39,12 +39,20 @@ pub struct Conversation {
     pub assigned_at: Option<SqlTimestamp>,
     pub closed_at: Option<SqlTimestamp>,
     pub last_message_at: SqlTimestamp,
+    pub priority: i16,
+    pub topic_ids: Vec<Uuid>,
+    pub snoozed_until: Option<SqlTimestamp>,
 }
 
 impl Conversation {
     /// Where it is.
     pub fn state(&self) -> Result<State, Error> {
         State::of_name(&self.state).ok_or(Error::Unknown("state"))
+    }
+
+    /// How urgent it is.
+    pub fn priority(&self) -> Result<Priority, Error> {
+        Priority::of_level(self.priority).ok_or(Error::Unknown("priority"))
     }
 
     /// What visibility looks at.
@@ -77,6 +85,9 @@ impl Conversation {
             assigned_at: time(self.assigned_at),
             closed_at: time(self.closed_at),
             last_message_at: time(Some(self.last_message_at)),
+            priority: self.priority()?.to_proto().into(),
+            topic_ids: self.topic_ids.iter().map(ToString::to_string).collect(),
+            snoozed_until: time(self.snoozed_until),
         })
     }
 }
@@ -90,7 +101,8 @@ macro_rules! select {
                       k.email as contact_email, c.subject, c.mailbox_id, c.mailbox_address, c.version,
                       c.created_at as "created_at: SqlTimestamp", c.queued_at as "queued_at: SqlTimestamp",
                       c.assigned_at as "assigned_at: SqlTimestamp", c.closed_at as "closed_at: SqlTimestamp",
-                      c.last_message_at as "last_message_at: SqlTimestamp"
+                      c.last_message_at as "last_message_at: SqlTimestamp", c.priority, c.topic_ids,
+                      c.snoozed_until as "snoozed_until: SqlTimestamp"
                from conversations c join contacts k on k.account_id = c.account_id and k.id = c.contact_id
                where c.account_id = $1 and "# + $condition $(+ $more)*,
             $($argument)*
@@ -215,22 +227,22 @@ pub async fn insert(tx: &mut Tx, account: Uuid, new: &New<'_>, now: Timestamp) -
     Ok(())
 }
 
-/// Gives it to `holder`, if it still has this version. The slots that this concerns are locked by the caller.
+/// Gives it to `holder` in `team`, if it still has this version. The slots that this concerns are locked by the caller.
 pub async fn hold(
     tx: &mut Tx,
     account: Uuid,
-    id: Uuid,
-    version: i64,
-    holder: Uuid,
+    (id, version): (Uuid, i64),
+    (team, holder): (Uuid, Uuid),
     now: Timestamp,
 ) -> Result<bool, Error> {
     let done = sqlx::query!(
-        "update conversations set state = 'OPEN', holder_id = $4, last_holder_id = $4, assigned_at = $5, queued_at = null,
-                closed_at = null, version = version + 1
+        "update conversations set state = 'OPEN', team_id = $4, holder_id = $5, last_holder_id = $5, assigned_at = $6,
+                queued_at = null, closed_at = null, snoozed_until = null, version = version + 1
          where account_id = $1 and id = $2 and version = $3",
         account,
         id,
         version,
+        team,
         holder,
         now.to_sqlx() as _
     )
@@ -240,14 +252,22 @@ pub async fn hold(
     Ok(done.rows_affected() == 1)
 }
 
-/// Puts it into its team's queue, if it still has this version.
-pub async fn queue(tx: &mut Tx, account: Uuid, id: Uuid, version: i64, now: Timestamp) -> Result<bool, Error> {
+/// Puts it into the queue of `team`, if it still has this version. What waits already goes on waiting there: as long as it has.
+pub async fn queue(
+    tx: &mut Tx,
+    account: Uuid,
+    (id, version): (Uuid, i64),
+    team: Uuid,
+    now: Timestamp,
+) -> Result<bool, Error> {
     let done = sqlx::query!(
-        "update conversations set state = 'QUEUED', holder_id = null, queued_at = $4, closed_at = null, version = version + 1
+        "update conversations set state = 'QUEUED', team_id = $4, holder_id = null, queued_at = coalesce(queued_at, $5),
+                closed_at = null, snoozed_until = null, wait_alerted = wait_alerted and state = 'QUEUED', version = version + 1
          where account_id = $1 and id = $2 and version = $3",
         account,
         id,
         version,
+        team,
         now.to_sqlx() as _
     )
     .execute(tx)
@@ -259,7 +279,8 @@ pub async fn queue(tx: &mut Tx, account: Uuid, id: Uuid, version: i64, now: Time
 /// Closes it, if it still has this version.
 pub async fn close(tx: &mut Tx, account: Uuid, id: Uuid, version: i64, now: Timestamp) -> Result<bool, Error> {
     let done = sqlx::query!(
-        "update conversations set state = 'CLOSED', holder_id = null, queued_at = null, closed_at = $4, version = version + 1
+        "update conversations set state = 'CLOSED', holder_id = null, queued_at = null, snoozed_until = null, closed_at = $4,
+                version = version + 1
          where account_id = $1 and id = $2 and version = $3",
         account,
         id,
@@ -302,7 +323,8 @@ pub async fn take_away(
                select id, state from conversations
                where account_id = $1 and holder_id = $2 and ($3::uuid is null or team_id = $3)
                order by id for no key update)
-           update conversations c set state = 'QUEUED', holder_id = null, queued_at = $4, version = c.version + 1
+           update conversations c set state = 'QUEUED', holder_id = null, queued_at = $4, snoozed_until = null, wait_alerted = false,
+                  version = c.version + 1
            from held where c.account_id = $1 and c.id = held.id
            returning c.id, c.team_id, held.state as "before!""#,
         account,

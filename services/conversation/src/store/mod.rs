@@ -2,12 +2,15 @@
 //!
 //! # Lock order
 //! Every transaction takes its row locks in this order, so that no two wait for each other; what it does not need it leaves out:
-//! 1. contacts
-//! 2. users
+//! 1. contacts, reassignments, topic_trees and then topics by id
+//! 2. users, by id
 //! 3. teams, by id: the lock of a team's routing. Deciders of one team take turns by it.
 //! 4. slots, by (user_id, team_id)
 //! 5. presence and live_sessions
-//! 6. conversations, then what belongs to them
+//! 6. conversations, by id, then what belongs to them
+//!
+//! What touches several accounts, as the events of a feed do, takes all this of one account before it goes on to the next one,
+//! by id ([`locks`]).
 //!
 //! What makes an agent eligible (membership, access, presence, open count) changes only under the lock of his slots: whoever
 //! holds it and looks afterwards sees what is true until he commits. "Afterwards" is a statement of its own: a statement that
@@ -18,14 +21,19 @@ pub mod contacts;
 pub mod conversations;
 pub mod decisions;
 pub mod feed;
+pub mod handling;
 pub mod hours;
+pub mod locks;
 pub mod messages;
 pub mod presence;
+pub mod queue;
+pub mod reassignments;
 pub mod record;
 pub mod scopes;
 pub mod sends;
 pub mod slots;
 pub mod teams;
+pub mod topics;
 pub mod transitions;
 pub mod users;
 

@@ -118,16 +118,17 @@ pub async fn start_session(tx: &mut Tx, account: Uuid, id: Uuid, user: Uuid, unt
     Ok(())
 }
 
-/// Extends the live sessions of this process and returns those that there still are.
-pub async fn extend_sessions(pool: &PgPool, sessions: &[(Uuid, Uuid)], until: Timestamp) -> Result<Vec<Uuid>, Error> {
-    let (accounts, ids): (Vec<Uuid>, Vec<Uuid>) = sessions.iter().copied().unzip();
+/// Extends live sessions of this process, all of one account, and returns those that there still are.
+pub async fn extend_sessions(
+    pool: &PgPool,
+    account: Uuid,
+    sessions: &[Uuid],
+    until: Timestamp,
+) -> Result<Vec<Uuid>, Error> {
     let alive = sqlx::query_scalar!(
-        "update live_sessions s set lease_until = $3
-         from unnest($1::uuid[], $2::uuid[]) as own (account_id, id)
-         where s.account_id = own.account_id and s.id = own.id
-         returning s.id",
-        &accounts,
-        &ids,
+        "update live_sessions set lease_until = $3 where account_id = $1 and id = any($2) returning id",
+        account,
+        sessions,
         until.to_sqlx() as _
     )
     .fetch_all(pool)

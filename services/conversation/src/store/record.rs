@@ -70,7 +70,7 @@ pub async fn record(
     changed: &[Changed],
     now: Timestamp,
 ) -> Result<Vec<Conversation>, Error> {
-    if why.cause != Cause::Message {
+    if why.cause.is_transition() {
         insert_transitions(tx, account, why, changed, now).await?;
     }
     let ids: Vec<_> = changed.iter().map(|changed| changed.id).collect();

@@ -1,6 +1,6 @@
 //! Messages on their way to the mailbox service.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use diwan_proto::mailbox::v1::SendMailRequest;
 use diwan_runtime::clock::after;
@@ -40,21 +40,47 @@ pub struct Try {
 /// service sends each message id once.
 pub async fn take_due(pool: &PgPool, now: Timestamp, lease: Duration, most: i64) -> Result<Vec<Try>, Error> {
     let rows = sqlx::query!(
-        "update sends s set attempts = s.attempts + 1, due_at = $2
-         from (select account_id, message_id from sends where due_at <= $1 order by due_at limit $3 for update skip locked) due
-         where s.account_id = due.account_id and s.message_id = due.message_id
-         returning s.account_id, s.message_id, s.attempts",
+        "select account_id, message_id from sends where due_at <= $1 order by due_at limit $2",
         now.to_sqlx() as _,
-        after(now, lease).to_sqlx() as _,
         most
+    )
+    .fetch_all(pool)
+    .instrument(diwan_store::span("find due sends"))
+    .await?;
+    let mut due: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
+    for row in rows {
+        due.entry(row.account_id).or_default().push(row.message_id);
+    }
+    let mut taken = Vec::new();
+    for (account, messages) in due {
+        taken.extend(take(pool, account, &messages, now, lease).await?);
+    }
+    Ok(taken)
+}
+
+/// Takes those of one account that nobody else has taken meanwhile: theirs are due later.
+async fn take(
+    pool: &PgPool,
+    account: Uuid,
+    messages: &[Uuid],
+    now: Timestamp,
+    lease: Duration,
+) -> Result<Vec<Try>, Error> {
+    let rows = sqlx::query!(
+        "update sends set attempts = attempts + 1, due_at = $4
+         where account_id = $1 and due_at <= $3
+           and message_id in (select message_id from sends
+                              where account_id = $1 and message_id = any($2) and due_at <= $3 for update skip locked)
+         returning message_id, attempts",
+        account,
+        messages,
+        now.to_sqlx() as _,
+        after(now, lease).to_sqlx() as _
     )
     .fetch_all(pool)
     .instrument(diwan_store::span("take sends"))
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Try { account: row.account_id, message: row.message_id, attempt: row.attempts })
-        .collect())
+    Ok(rows.into_iter().map(|row| Try { account, message: row.message_id, attempt: row.attempts }).collect())
 }
 
 /// When this try failed for now: when the next one is due.

@@ -10,12 +10,37 @@ use super::Tx;
 use crate::Error;
 
 /// What the routing needs of a team.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Team {
     /// The most that one agent gets automatically; `None`: no limit.
     pub limit: Option<i32>,
     /// Of the team service.
     pub version: i64,
+    /// Whether it closes nothing without a topic.
+    pub topic_mandatory: bool,
+    /// Whether a customer who is back goes to the agent whom he had last.
+    pub sticky_owner: bool,
+}
+
+/// Reads what the routing needs of a team, with this lock.
+macro_rules! team {
+    ($tx:ident, $account:ident, $team:ident, $lock:tt) => {
+        sqlx::query!(
+            "select assignment_limit, version, topic_mandatory, sticky_owner from teams where account_id = $1 and id = $2"
+                + $lock,
+            $account,
+            $team
+        )
+        .fetch_optional($tx)
+        .instrument(diwan_store::span("read team"))
+        .await?
+        .map(|row| Team {
+            limit: (row.assignment_limit > 0).then_some(row.assignment_limit),
+            version: row.version,
+            topic_mandatory: row.topic_mandatory,
+            sticky_owner: row.sticky_owner,
+        })
+    };
 }
 
 /// What a team changed from.
@@ -49,11 +74,13 @@ pub async fn upsert(
     .await?;
     let wide: Vec<Uuid> = team.wide_team_ids.iter().filter_map(|id| Uuid::try_parse(id).ok()).collect();
     let taken = sqlx::query!(
-        "insert into teams as known (account_id, id, assignment_limit, visibility, wide_team_ids, fallback, version)
-         values ($1, $2, $3, $4, $5, $6, $7)
+        "insert into teams as known (account_id, id, assignment_limit, visibility, wide_team_ids, fallback, version,
+                                     topic_mandatory, sticky_owner, wait_alert_seconds)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          on conflict (account_id, id) do update set assignment_limit = excluded.assignment_limit,
              visibility = excluded.visibility, wide_team_ids = excluded.wide_team_ids, fallback = excluded.fallback,
-             version = excluded.version
+             version = excluded.version, topic_mandatory = excluded.topic_mandatory, sticky_owner = excluded.sticky_owner,
+             wait_alert_seconds = excluded.wait_alert_seconds
          where known.version < excluded.version",
         account,
         id,
@@ -61,7 +88,10 @@ pub async fn upsert(
         visibility,
         &wide,
         team.fallback,
-        version
+        version,
+        team.topic_mandatory,
+        team.sticky_owner,
+        team.wait_alert_seconds.max(0)
     )
     .execute(tx)
     .instrument(diwan_store::span("upsert team"))
@@ -74,15 +104,20 @@ pub async fn upsert(
 
 /// Locks the routing of one team. `None`: the team is not known yet.
 pub async fn lock(tx: &mut Tx, account: Uuid, team: Uuid) -> Result<Option<Team>, Error> {
-    let row = sqlx::query!(
-        "select assignment_limit, version from teams where account_id = $1 and id = $2 for no key update",
-        account,
-        team
-    )
-    .fetch_optional(tx)
-    .instrument(diwan_store::span("lock team"))
-    .await?;
-    Ok(row.map(|row| Team { limit: (row.assignment_limit > 0).then_some(row.assignment_limit), version: row.version }))
+    Ok(team!(tx, account, team, " for no key update"))
+}
+
+/// A team as it is now, without a lock. `None`: it is not known yet.
+pub async fn find(tx: &mut Tx, account: Uuid, team: Uuid) -> Result<Option<Team>, Error> {
+    Ok(team!(tx, account, team, ""))
+}
+
+/// Keeps a team from going away until this transaction ends; its routing need not wait.
+///
+/// # Errors
+/// [`Error::TeamNotFound`].
+pub async fn require(tx: &mut Tx, account: Uuid, team: Uuid) -> Result<Team, Error> {
+    team!(tx, account, team, " for key share").ok_or(Error::TeamNotFound)
 }
 
 /// Locks the routing of every team that a user belongs to.
@@ -99,16 +134,6 @@ pub async fn lock_of_user(tx: &mut Tx, account: Uuid, user: Uuid) -> Result<(), 
     .instrument(diwan_store::span("lock teams of user"))
     .await?;
     Ok(())
-}
-
-/// A team's limit, without a lock.
-pub async fn limit(tx: &mut Tx, account: Uuid, team: Uuid) -> Result<Option<i32>, Error> {
-    let limit =
-        sqlx::query_scalar!("select assignment_limit from teams where account_id = $1 and id = $2", account, team)
-            .fetch_optional(tx)
-            .instrument(diwan_store::span("read limit"))
-            .await?;
-    Ok(limit.filter(|limit| *limit > 0))
 }
 
 /// Teams in which a conversation waits that somebody could take: what a lost wake-up may have missed, at most `most` of them.

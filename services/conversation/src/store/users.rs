@@ -46,6 +46,45 @@ pub async fn require_active(tx: &mut Tx, account: Uuid, id: Uuid) -> Result<(), 
     if active == Some(false) { Err(Error::Deactivated) } else { Ok(()) }
 }
 
+/// Keeps a user who may be given something from being deactivated until this transaction ends.
+///
+/// # Errors
+/// [`Error::UserNotFound`], [`Error::NotAssignable`].
+pub async fn require_assignable(tx: &mut Tx, account: Uuid, id: Uuid) -> Result<(), Error> {
+    let active =
+        sqlx::query_scalar!("select active from users where account_id = $1 and id = $2 for share", account, id)
+            .fetch_optional(tx)
+            .instrument(diwan_store::span("share user"))
+            .await?;
+    match active {
+        None => Err(Error::UserNotFound),
+        Some(false) => Err(Error::NotAssignable),
+        Some(true) => Ok(()),
+    }
+}
+
+/// Refuses somebody who never was a user of the account.
+///
+/// # Errors
+/// [`Error::UserNotFound`].
+pub async fn require_known(tx: &mut Tx, account: Uuid, id: Uuid) -> Result<(), Error> {
+    sqlx::query!("select from users where account_id = $1 and id = $2", account, id)
+        .fetch_optional(tx)
+        .instrument(diwan_store::span("look for user"))
+        .await?
+        .map(drop)
+        .ok_or(Error::UserNotFound)
+}
+
+/// Keeps a user as he is until this transaction ends, whatever he is.
+pub async fn hold(tx: &mut Tx, account: Uuid, id: Uuid) -> Result<(), Error> {
+    sqlx::query!("select from users where account_id = $1 and id = $2 for share", account, id)
+        .fetch_optional(tx)
+        .instrument(diwan_store::span("hold user"))
+        .await?;
+    Ok(())
+}
+
 /// Role and whether his access is not cut; `None`: not known yet.
 pub async fn find(pool: &sqlx::PgPool, account: Uuid, id: Uuid) -> Result<Option<(i16, bool)>, Error> {
     let row = sqlx::query!("select role, active from users where account_id = $1 and id = $2", account, id)

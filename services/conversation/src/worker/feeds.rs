@@ -1,6 +1,7 @@
 //! Follows team and identity.
 
 use std::{
+    collections::BTreeMap,
     mem,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -19,6 +20,7 @@ use crate::{
     Error,
     app::App,
     flow::{Team, members},
+    store::locks::{self, Concerned},
 };
 
 /// Starts to follow both.
@@ -45,6 +47,18 @@ struct Follower {
 impl Handler for Follower {
     type Error = Error;
 
+    /// Locks all that these events change, account by account, in the lock order.
+    async fn prepare(&self, tx: &mut PgConnection, events: &[&Event]) -> Result<(), Error> {
+        let mut concerned: BTreeMap<Uuid, Concerned> = BTreeMap::new();
+        for event in events {
+            concern(concerned.entry(event.account).or_default(), event)?;
+        }
+        for (account, concerned) in concerned {
+            locks::take(tx, account, &concerned).await?;
+        }
+        Ok(())
+    }
+
     async fn apply(&self, tx: &mut PgConnection, event: &Event) -> Result<(), Error> {
         let woken = effect(tx, event, self.app.clock.now()).await?;
         self.woken.lock().unwrap_or_else(PoisonError::into_inner).extend(woken);
@@ -54,10 +68,24 @@ impl Handler for Follower {
     fn committed(&self) {
         let woken = mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner));
         if !woken.is_empty() {
-            self.app.hours_changed.notify_one();
+            self.app.times_changed.notify_one();
         }
         self.app.wake(woken);
     }
+}
+
+/// Adds what one event changes.
+fn concern(concerned: &mut Concerned, event: &Event) -> Result<(), Error> {
+    if event.payload::<TeamChanged>()?.is_some() {
+        concerned.teams.push(event.entity);
+    } else if event.payload::<UserChanged>()?.is_some() {
+        concerned.users.push(event.entity);
+    } else if let Some(MembershipChanged { membership: Some(membership), .. }) = event.payload()? {
+        // What is no id is refused when the event is applied.
+        let ids = (Uuid::try_parse(&membership.team_id), Uuid::try_parse(&membership.user_id));
+        concerned.members.extend(ids.0.ok().zip(ids.1.ok()));
+    }
+    Ok(())
 }
 
 async fn effect(tx: &mut PgConnection, event: &Event, now: jiff::Timestamp) -> Result<Vec<Team>, Error> {

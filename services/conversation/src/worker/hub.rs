@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use diwan_feed::{Event as Raw, FeedServer, Position};
 use diwan_proto::{
-    conversation::v1::{Availability, AvailabilityChanged, ConversationChanged, InboxScopeChanged},
+    conversation::v1::{
+        Availability, AvailabilityChanged, ConversationChanged, ConversationWaitsLong, InboxScopeChanged,
+    },
     feed::v1::{WatchEventsRequest, WatchEventsResponse, feed_service_server::FeedService as _},
 };
 use diwan_runtime::worker::{chain, supervise};
@@ -23,6 +25,8 @@ const BACKLOG: usize = 256;
 pub enum Happened {
     /// A conversation changed.
     Conversation(Box<ConversationChanged>),
+    /// A conversation waits long.
+    WaitsLong(Box<ConversationWaitsLong>),
     /// Somebody's availability changed.
     Availability(Availability),
     /// What one person may see changed, or what anybody of the account may see.
@@ -115,7 +119,10 @@ pub async fn open(
 ) -> Result<impl futures::Stream<Item = Result<WatchEventsResponse, Status>> + Unpin + Send + use<>, Status> {
     let feed = FeedServer::new(app.database.clone(), app.clock.clone(), app.drain.clone());
     let after = (after != Position::START).then(|| after.into());
-    Ok(feed.watch_events(Request::new(WatchEventsRequest { after })).await?.into_inner())
+    Ok(feed
+        .watch_events(Request::new(WatchEventsRequest { after, ..WatchEventsRequest::default() }))
+        .await?
+        .into_inner())
 }
 
 /// The events of a response that streams show, and where the last one of all stands; `None` for a heartbeat.
@@ -138,6 +145,9 @@ fn happened(raw: &Raw) -> Result<Option<Happened>, prost::DecodeError> {
     }
     if let Some(changed) = raw.payload::<AvailabilityChanged>()? {
         return Ok(changed.availability.map(Happened::Availability));
+    }
+    if let Some(alert) = raw.payload::<ConversationWaitsLong>()? {
+        return Ok(Some(Happened::WaitsLong(Box::new(alert))));
     }
     let scope = raw.payload::<InboxScopeChanged>()?;
     Ok(scope.map(|changed| Happened::Scope(Uuid::try_parse(&changed.user_id).ok())))

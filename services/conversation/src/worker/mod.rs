@@ -1,8 +1,10 @@
 //! Loops that run as long as the process.
 
+pub mod alerts;
 pub mod feeds;
 pub mod hub;
 pub mod presence;
+pub mod reassigner;
 pub mod router;
 pub mod sender;
 pub mod sessions;

@@ -1,9 +1,10 @@
 //! Extends the leases of the streams that are open here, and makes OFFLINE whoever is gone.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use diwan_runtime::worker::{chain, supervise};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::{Error, app::App, flow, store::presence};
 
@@ -20,12 +21,14 @@ pub fn start(app: &Arc<App>) {
 
 async fn extend(app: Arc<App>) -> Result<(), Error> {
     loop {
-        let open = app.sessions.list();
-        if !open.is_empty() {
+        let mut open: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
+        for (account, id) in app.sessions.list() {
+            open.entry(account).or_default().push(id);
+        }
+        for (account, sessions) in open {
             let until = presence::lease(app.clock.now(), app.settings.lease);
-            let alive = presence::extend_sessions(app.database.pool(), &open, until).await?;
-            let alive: HashSet<_> = alive.into_iter().collect();
-            open.iter().filter(|(_, id)| !alive.contains(id)).for_each(|(_, id)| app.sessions.end(*id));
+            let alive = presence::extend_sessions(app.database.pool(), account, &sessions, until).await?;
+            sessions.iter().filter(|id| !alive.contains(id)).for_each(|id| app.sessions.end(*id));
         }
         tokio::time::sleep(app.settings.lease / 3).await;
     }
@@ -44,7 +47,7 @@ async fn sweep(app: Arc<App>) -> Result<(), Error> {
     }
 }
 
-async fn leave(app: &App, account: uuid::Uuid, user: uuid::Uuid) -> Result<(), Error> {
+async fn leave(app: &App, account: Uuid, user: Uuid) -> Result<(), Error> {
     app.database
         .transaction("leave", async |tx: &mut PgConnection| {
             flow::presence::leave(tx, account, user, app.settings.grace, app.clock.now()).await

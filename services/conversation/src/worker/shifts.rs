@@ -1,33 +1,41 @@
-//! Wakes a team's routing when its shift begins.
+//! What happens at a time: a team's shift begins, a conversation that was put off wakes.
 
 use std::{sync::Arc, time::Duration};
 
 use diwan_runtime::worker::supervise;
 use jiff::Timestamp;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
-use crate::{Error, app::App, store::hours};
+use crate::{
+    Error,
+    app::App,
+    flow::snooze,
+    store::{handling, hours},
+};
 
-/// The most teams of one look; the next one follows at once.
+/// The most teams, and conversations, of one look; the next one follows at once.
 const MOST: i64 = 500;
-/// How often it looks whatever it has heard: other replicas learn of new hours too, and a machine's clock can be set.
+/// How often it looks whatever it has heard: other replicas learn of new times too, and a machine's clock can be set.
 const AT_LEAST: Duration = Duration::from_mins(1);
 
-/// Starts to wait for shifts.
+/// Starts to wait.
 pub fn start(app: &Arc<App>) {
     let waiting = app.clone();
     supervise(&app.drain, "shifts", move || watch(waiting.clone()));
 }
 
-/// Every replica waits, and the lock of the team's row lets one of them turn it. If that one dies before the team is woken, the
-/// sweeper finds it: it counts a team as open from the moment that its shift begins.
+/// Every replica waits, and the lock of the row lets one of them act. If that one dies before the team is woken, the sweeper finds it:
+/// it counts a team as open from the moment that its shift begins, and what woke into the queue waits there.
 async fn watch(app: Arc<App>) -> Result<(), Error> {
     loop {
         turn_due(&app).await?;
-        let next = hours::next_change(app.database.pool()).await?.unwrap_or(Timestamp::MAX);
+        wake_due(&app).await?;
+        let shift = hours::next_change(app.database.pool()).await?.unwrap_or(Timestamp::MAX);
+        let snooze = handling::next_due(app.database.pool()).await?.unwrap_or(Timestamp::MAX);
         tokio::select! {
-            () = app.clock.sleep_until(next) => {}
-            () = app.hours_changed.notified() => {}
+            () = app.clock.sleep_until(shift.min(snooze)) => {}
+            () = app.times_changed.notified() => {}
             () = tokio::time::sleep(AT_LEAST) => {}
         }
     }
@@ -41,5 +49,25 @@ async fn turn_due(app: &App) -> Result<(), Error> {
             app.wake([(account, team)]);
         }
     }
+    Ok(())
+}
+
+/// Wakes what is due. One that fails does not hold up the others; after them the failure makes the next look wait.
+async fn wake_due(app: &App) -> Result<(), Error> {
+    let now = app.clock.now();
+    let mut outcome = Ok(());
+    for (account, id) in handling::due(app.database.pool(), now, MOST).await? {
+        match wake(app, account, id, now).await {
+            Ok(()) => {}
+            Err(error) => outcome = Err(error),
+        }
+    }
+    outcome
+}
+
+async fn wake(app: &App, account: Uuid, id: Uuid, now: Timestamp) -> Result<(), Error> {
+    let wake = async |tx: &mut PgConnection| snooze::wake_due(tx, account, id, now).await;
+    let waits = app.database.transaction("wake conversation", wake).await?;
+    app.wake(waits);
     Ok(())
 }

@@ -2,14 +2,22 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "clippy knows only the test functions themselves")]
 
+mod acts;
 mod fakes;
+mod handling;
 mod hours;
 mod mail;
 mod overtaken;
 mod path;
 mod presence;
+mod reassigning;
 mod replicas;
+mod returning;
+mod rivals;
 mod routing;
 mod schema;
 mod sight;
+mod snooze;
 mod support;
+mod topics;
+mod waiting;

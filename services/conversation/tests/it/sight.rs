@@ -33,7 +33,8 @@ async fn matrix(office: &Office, me: &Person, other_team: Uuid) -> Vec<(Uuid, &'
             let id = office.arrive().await;
             sqlx::query(
                 "update conversations set team_id = $2, state = $3, holder_id = $4, last_holder_id = $5,
-                        queued_at = case when $3 = 'QUEUED' then now() end, closed_at = case when $3 = 'CLOSED' then now() end
+                        queued_at = case when $3 = 'QUEUED' then now() end, closed_at = case when $3 = 'CLOSED' then now() end,
+                        snoozed_until = case when $3 = 'SNOOZED' then now() + interval '1 day' end
                  where id = $1",
             )
             .bind(id)

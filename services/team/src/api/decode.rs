@@ -16,7 +16,12 @@ const ASSIGNMENT_LIMIT: &str = "assignment_limit";
 const TOPIC_MANDATORY: &str = "topic_mandatory";
 const VISIBILITY_LEVEL: &str = "visibility_level";
 const WIDE_TEAM_IDS: &str = "wide_team_ids";
-const CHANGEABLE: [&str; 5] = [NAME, ASSIGNMENT_LIMIT, TOPIC_MANDATORY, VISIBILITY_LEVEL, WIDE_TEAM_IDS];
+const STICKY_OWNER: &str = "sticky_owner";
+const WAIT_ALERT_SECONDS: &str = "wait_alert_seconds";
+const CHANGEABLE: [&str; 7] =
+    [NAME, ASSIGNMENT_LIMIT, TOPIC_MANDATORY, VISIBILITY_LEVEL, WIDE_TEAM_IDS, STICKY_OWNER, WAIT_ALERT_SECONDS];
+/// 30 days.
+const LONGEST_WAIT: i32 = 30 * 24 * 60 * 60;
 
 /// The settings of a new team.
 pub(super) fn settings(fields: &mut Fields, message: &CreateTeamRequest) -> Settings {
@@ -26,6 +31,8 @@ pub(super) fn settings(fields: &mut Fields, message: &CreateTeamRequest) -> Sett
         topic_mandatory: message.topic_mandatory,
         visibility: visibility(fields, VISIBILITY_LEVEL, message.visibility_level),
         wide_teams: ids(fields, WIDE_TEAM_IDS, &message.wide_team_ids, 0..=MOST_IDS),
+        sticky_owner: message.sticky_owner,
+        wait_alert_seconds: wait(fields, WAIT_ALERT_SECONDS, message.wait_alert_seconds),
     }
 }
 
@@ -45,6 +52,9 @@ pub(super) fn changes(fields: &mut Fields, team: &proto::Team, mask: Option<&Fie
         topic_mandatory: named(TOPIC_MANDATORY).then_some(team.topic_mandatory),
         visibility: named(VISIBILITY_LEVEL).then(|| visibility(fields, "team.visibility_level", team.visibility_level)),
         wide_teams: named(WIDE_TEAM_IDS).then(|| ids(fields, "team.wide_team_ids", &team.wide_team_ids, 0..=MOST_IDS)),
+        sticky_owner: named(STICKY_OWNER).then_some(team.sticky_owner),
+        wait_alert_seconds: named(WAIT_ALERT_SECONDS)
+            .then(|| wait(fields, "team.wait_alert_seconds", team.wait_alert_seconds)),
     }
 }
 
@@ -59,6 +69,10 @@ fn name(fields: &mut Fields, field: &str, value: &str) -> String {
 
 fn limit(fields: &mut Fields, field: &str, value: i32) -> i32 {
     fields.number(field, value, 0..=10_000)
+}
+
+fn wait(fields: &mut Fields, field: &str, value: i32) -> i32 {
+    fields.number(field, value, 0..=LONGEST_WAIT)
 }
 
 fn visibility(fields: &mut Fields, field: &str, value: i32) -> Visibility {

@@ -66,6 +66,8 @@ pub(crate) async fn ensure_fallback(
         topic_mandatory: false,
         visibility: Visibility::default(),
         wide_teams: Vec::new(),
+        sticky_owner: false,
+        wait_alert_seconds: 0,
     };
     let zone = accounts::zone(tx, account).await?;
     let team = Team::new((account, zone), ids::new_id(), settings, true, now);

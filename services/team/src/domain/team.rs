@@ -42,6 +42,10 @@ pub(crate) struct Settings {
     pub(crate) visibility: Visibility,
     /// The other teams that [`Visibility::Wide`] shows, in the order of their ids, each once.
     pub(crate) wide_teams: Vec<Uuid>,
+    /// Whether a customer who is back goes to the agent whom he had last.
+    pub(crate) sticky_owner: bool,
+    /// After how long in the queue a conversation makes an alert, in seconds; 0: none does.
+    pub(crate) wait_alert_seconds: i32,
 }
 
 /// A team of an account.
@@ -90,6 +94,8 @@ pub(crate) struct Changes {
     pub(crate) topic_mandatory: Option<bool>,
     pub(crate) visibility: Option<Visibility>,
     pub(crate) wide_teams: Option<Vec<Uuid>>,
+    pub(crate) sticky_owner: Option<bool>,
+    pub(crate) wait_alert_seconds: Option<i32>,
 }
 
 impl Changes {
@@ -99,6 +105,8 @@ impl Changes {
         set(&mut settings.topic_mandatory, self.topic_mandatory.as_ref());
         set(&mut settings.visibility, self.visibility.as_ref());
         set(&mut settings.wide_teams, self.wide_teams.as_ref());
+        set(&mut settings.sticky_owner, self.sticky_owner.as_ref());
+        set(&mut settings.wait_alert_seconds, self.wait_alert_seconds.as_ref());
     }
 }
 
@@ -141,6 +149,8 @@ mod tests {
             topic_mandatory: false,
             visibility: Visibility::Wide,
             wide_teams: vec![own, other],
+            sticky_owner: false,
+            wait_alert_seconds: 0,
         };
         let team = Team::new((Uuid::nil(), "UTC".into()), own, settings, false, Timestamp::UNIX_EPOCH);
         assert_eq!((team.settings.wide_teams.as_slice(), team.version), ([other].as_slice(), 1));

@@ -24,6 +24,8 @@ struct Row {
     version: i64,
     created_at: SqlTimestamp,
     wide_teams: Vec<Uuid>,
+    sticky_owner: bool,
+    wait_alert_seconds: i32,
 }
 
 impl Row {
@@ -35,6 +37,8 @@ impl Row {
             // The table's check admits no other level; a newer version's would show its members the least.
             visibility: Visibility::of_level(self.visibility_level).unwrap_or(Visibility::Restricted),
             wide_teams: self.wide_teams,
+            sticky_owner: self.sticky_owner,
+            wait_alert_seconds: self.wait_alert_seconds,
         };
         Team {
             account,
@@ -54,8 +58,8 @@ pub(crate) async fn insert(tx: &mut PgConnection, team: &Team) -> Result<bool, E
     let settings = &team.settings;
     let result = sqlx::query!(
         "insert into teams (account_id, id, name, name_key, assignment_limit, topic_mandatory, visibility_level,
-                            fallback, version, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                            fallback, version, created_at, sticky_owner, wait_alert_seconds)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          on conflict (account_id) where fallback do nothing",
         team.account,
         team.id,
@@ -67,6 +71,8 @@ pub(crate) async fn insert(tx: &mut PgConnection, team: &Team) -> Result<bool, E
         team.fallback,
         team.version,
         team.created_at.to_sqlx(),
+        settings.sticky_owner,
+        settings.wait_alert_seconds,
     )
     .execute(&mut *tx)
     .instrument(span("insert team"))
@@ -84,7 +90,7 @@ pub(crate) async fn save(tx: &mut PgConnection, team: &Team) -> Result<(), Error
     sqlx::query!(
         "update teams
          set name = $3, name_key = $4, assignment_limit = $5, topic_mandatory = $6, visibility_level = $7, version = $8,
-             working_hours = $9
+             working_hours = $9, sticky_owner = $10, wait_alert_seconds = $11
          where account_id = $1 and id = $2",
         team.account,
         team.id,
@@ -95,6 +101,8 @@ pub(crate) async fn save(tx: &mut PgConnection, team: &Team) -> Result<(), Error
         settings.visibility.level(),
         team.version,
         team.hours.as_ref().map(Json) as _,
+        settings.sticky_owner,
+        settings.wait_alert_seconds,
     )
     .execute(&mut *tx)
     .instrument(span("save team"))
@@ -156,7 +164,7 @@ pub(crate) async fn find_all(connection: &mut PgConnection, account: Uuid, ids: 
     let rows = sqlx::query_as!(
         Row,
         r#"select id, name, assignment_limit, topic_mandatory, visibility_level, fallback, version, created_at,
-                  working_hours as "working_hours: Json<Schedule>",
+                  sticky_owner, wait_alert_seconds, working_hours as "working_hours: Json<Schedule>",
                   coalesce((select time_zone from accounts where accounts.account_id = teams.account_id),
                            'UTC') as "time_zone!",
                   array(select visible_team_id from team_visible_teams as visible
@@ -208,7 +216,7 @@ pub(crate) async fn list(
     let rows = sqlx::query_as!(
         Row,
         r#"select id, name, assignment_limit, topic_mandatory, visibility_level, fallback, version, created_at,
-                  working_hours as "working_hours: Json<Schedule>",
+                  sticky_owner, wait_alert_seconds, working_hours as "working_hours: Json<Schedule>",
                   coalesce((select time_zone from accounts where accounts.account_id = teams.account_id),
                            'UTC') as "time_zone!",
                   array(select visible_team_id from team_visible_teams as visible
@@ -240,7 +248,7 @@ pub(crate) async fn list_of(
     let rows = sqlx::query_as!(
         Row,
         r#"select teams.id, name, assignment_limit, topic_mandatory, visibility_level, fallback, teams.version, created_at,
-                  working_hours as "working_hours: Json<Schedule>",
+                  sticky_owner, wait_alert_seconds, working_hours as "working_hours: Json<Schedule>",
                   coalesce((select time_zone from accounts where accounts.account_id = teams.account_id),
                            'UTC') as "time_zone!",
                   array(select visible_team_id from team_visible_teams as visible

@@ -53,12 +53,15 @@ async fn a_team_is_as_it_was_asked_for() {
         topic_mandatory: true,
         visibility_level: VisibilityLevel::Wide.into(),
         wide_team_ids: vec![general.id.clone(), general.id.clone()],
+        sticky_owner: true,
+        wait_alert_seconds: 600,
         ..named("Support")
     };
     let made = teams.create(0, asked).await.unwrap();
     assert_eq!((made.name.as_str(), made.assignment_limit, made.topic_mandatory), ("Support", 3, true));
     assert_eq!(made.visibility_level(), VisibilityLevel::Wide);
     assert_eq!(made.wide_team_ids, [general.id]);
+    assert_eq!((made.sticky_owner, made.wait_alert_seconds), (true, 600));
     assert_eq!((made.fallback, made.version, made.account_id), (false, 1, teams.owner.account.to_string()));
     assert_eq!(teams.create_named("Plain").await.visibility_level(), VisibilityLevel::Default);
 }
@@ -88,6 +91,9 @@ async fn an_update_changes_what_the_mask_names_and_nothing_else() {
         (changed.wide_team_ids.as_slice(), changed.assignment_limit, changed.version),
         ([general.id].as_slice(), 3, 3)
     );
+    let alerting = Team { sticky_owner: true, wait_alert_seconds: 60, ..sales.clone() };
+    let changed = teams.update(0, alerting, &["sticky_owner", "wait_alert_seconds"]).await.unwrap();
+    assert_eq!((changed.sticky_owner, changed.wait_alert_seconds, changed.assignment_limit), (true, 60, 3));
     let cleared = teams.update(0, sales, &["wide_team_ids"]).await.unwrap();
     assert!(cleared.wide_team_ids.is_empty() && cleared.visibility_level() == VisibilityLevel::Wide);
 }
@@ -123,9 +129,12 @@ async fn every_bad_field_of_a_team_is_named() {
         topic_mandatory: false,
         visibility_level: bad.visibility_level,
         wide_team_ids: bad.wide_team_ids.clone(),
+        wait_alert_seconds: -1,
+        ..CreateTeamRequest::default()
     };
     let refusal = teams.create(0, message).await.unwrap_err();
-    let expected = ["request_id", "name", "assignment_limit", "visibility_level", "wide_team_ids[1]"];
+    let expected =
+        ["request_id", "name", "assignment_limit", "visibility_level", "wide_team_ids[1]", "wait_alert_seconds"];
     assert_eq!(bad_fields(&refusal), expected);
     let paths = ["name", "assignment_limit", "visibility_level", "wide_team_ids"];
     let refusal = teams.update(0, bad, &paths).await.unwrap_err();

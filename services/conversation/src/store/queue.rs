@@ -1,0 +1,121 @@
+//! The queues. Their order is said here and in [`Waiting::place`], which a test holds together: the higher priority first, then what
+//! waits longest.
+
+use jiff::Timestamp;
+use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
+use sqlx::PgPool;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::Tx;
+use crate::{
+    Error,
+    domain::{routing::Waiting, state::Priority},
+};
+
+/// The first conversations in a team's queue.
+pub async fn waiting(tx: &mut Tx, account: Uuid, team: Uuid, most: i64) -> Result<Vec<Waiting>, Error> {
+    let rows = sqlx::query!(
+        r#"select id, version, priority, queued_at as "queued_at!: SqlTimestamp" from conversations
+           where account_id = $1 and team_id = $2 and state = 'QUEUED'
+           order by priority desc, queued_at, id limit $3"#,
+        account,
+        team,
+        most
+    )
+    .fetch_all(tx)
+    .instrument(diwan_store::span("read queue"))
+    .await?;
+    let priority = |level| Priority::of_level(level).ok_or(Error::Unknown("priority"));
+    rows.into_iter()
+        .map(|row| {
+            Ok(Waiting {
+                conversation: row.id,
+                version: row.version,
+                priority: priority(row.priority)?,
+                queued_at: row.queued_at.to_jiff(),
+            })
+        })
+        .collect()
+}
+
+/// How many are given out before this one of a team's queue.
+pub async fn ahead(pool: &PgPool, account: Uuid, team: Uuid, of: &Waiting) -> Result<i64, Error> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from conversations
+           where account_id = $1 and team_id = $2 and state = 'QUEUED'
+             and (priority > $3 or (priority = $3 and (queued_at, id) < ($4, $5)))"#,
+        account,
+        team,
+        of.priority.level(),
+        of.queued_at.to_sqlx() as _,
+        of.conversation
+    )
+    .fetch_one(pool)
+    .instrument(diwan_store::span("count queue ahead"))
+    .await?;
+    Ok(count)
+}
+
+/// How many left a team's queue to an agent since a time, automatically or by hand.
+pub async fn given_out(pool: &PgPool, account: Uuid, team: Uuid, since: Timestamp) -> Result<i64, Error> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from transitions
+           where account_id = $1 and team_id = $2 and from_state = 'QUEUED' and to_state = 'OPEN' and at >= $3"#,
+        account,
+        team,
+        since.to_sqlx() as _
+    )
+    .fetch_one(pool)
+    .instrument(diwan_store::span("count given out"))
+    .await?;
+    Ok(count)
+}
+
+/// Teams, open now, in whose queue something waits that long and has made no alert yet: at most `most` of them.
+pub async fn with_long_waits(pool: &PgPool, now: Timestamp, most: i64) -> Result<Vec<(Uuid, Uuid)>, Error> {
+    let rows = sqlx::query!(
+        "select account_id, id from teams t
+         where wait_alert_seconds > 0 and (open or changes_at <= $1)
+           and exists (select from conversations c
+                       where c.account_id = t.account_id and c.team_id = t.id and c.state = 'QUEUED' and not c.wait_alerted
+                         and c.queued_at <= $1 - make_interval(secs => t.wait_alert_seconds))
+         limit $2",
+        now.to_sqlx() as _,
+        most
+    )
+    .fetch_all(pool)
+    .instrument(diwan_store::span("find long waits"))
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.account_id, row.id)).collect())
+}
+
+/// Marks what waits too long in a team's queue, the longest first and at most `most`, and returns it with the team's setting. What
+/// somebody else has locked is about to leave the queue, or is marked by him.
+pub async fn mark_long_waits(
+    tx: &mut Tx,
+    account: Uuid,
+    team: Uuid,
+    now: Timestamp,
+    most: i64,
+) -> Result<Vec<(Uuid, i32)>, Error> {
+    let rows = sqlx::query!(
+        r#"with long as (
+               select c.id, t.wait_alert_seconds as seconds
+               from conversations c join teams t on t.account_id = c.account_id and t.id = c.team_id
+               where c.account_id = $1 and c.team_id = $2 and c.state = 'QUEUED' and not c.wait_alerted
+                 and t.wait_alert_seconds > 0 and c.queued_at <= $3::timestamptz - make_interval(secs => t.wait_alert_seconds)
+               order by c.queued_at limit $4 for no key update of c skip locked)
+           update conversations c set wait_alerted = true from long
+           where c.account_id = $1 and c.id = long.id
+           returning c.id, long.seconds"#,
+        account,
+        team,
+        now.to_sqlx() as _,
+        most
+    )
+    .fetch_all(tx)
+    .instrument(diwan_store::span("mark long waits"))
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.seconds)).collect())
+}

@@ -69,6 +69,7 @@ impl Component for Service {
         alerts::start(&app);
         sender::start(&app, context.network.to("mailbox").signed(&context.signer));
         let feed = FeedServer::new(app.database.clone(), context.clock.clone(), context.drain.clone());
+        let database = app.database.clone();
         let api = Api(app);
         let ingest = IngestServiceServer::new(api.clone()).max_decoding_message_size(LARGEST_MESSAGE);
         let methods = Methods::new(self.name())
@@ -83,7 +84,8 @@ impl Component for Service {
             .with(ingest)
             .await
             .with(feed.into_service())
-            .await;
+            .await
+            .audited(database);
         Ok(methods.into_front(context.admission, &context.drain)?)
     }
 }

@@ -48,7 +48,7 @@ impl Component for Service {
         let database = Database::new(pool.clone(), Wake::start(&context.drain, &pool));
         let feed = FeedServer::new(database.clone(), context.clock.clone(), context.drain.clone());
         follow::start(&context, &database);
-        let api = Api { database, clock: context.clock };
+        let api = Api { database: database.clone(), clock: context.clock };
         let methods = Methods::new(self.name())
             .with(TeamServiceServer::new(api.clone()))
             .await
@@ -57,7 +57,8 @@ impl Component for Service {
             .with(MembershipServiceServer::new(api))
             .await
             .with(feed.into_service())
-            .await;
+            .await
+            .audited(database);
         Ok(methods.into_front(context.admission, &context.drain)?)
     }
 }

@@ -35,7 +35,7 @@ pub fn has_told() -> bool {
 }
 
 /// The name of the present transaction; empty outside of one.
-pub(crate) fn work() -> String {
+pub fn work() -> String {
     PRESENT.try_with(|ledger| ledger.work.to_string()).unwrap_or_default()
 }
 

@@ -7,37 +7,67 @@ use diwan_access::{Caller, User};
 pub use diwan_proto::audit::v1::{ActorKind, Origin};
 use http::{HeaderMap, HeaderValue};
 use prost::Message as _;
+use uuid::Uuid;
 
-use crate::ledger;
+use crate::{ledger, shown};
 
 /// The header in which a service tells another on whose behalf it calls. It counts only beside a service's own token; the gateway
 /// takes it away from what comes from outside.
 pub const ORIGIN_HEADER: http::HeaderName = http::HeaderName::from_static("diwan-origin-bin");
 
 tokio::task_local! {
-    static PRESENT: Arc<Origin>;
+    static PRESENT: Arc<Call>;
 }
 
-/// Runs the answer to a request of `origin`.
-pub fn scope<F: Future>(origin: Arc<Origin>, answer: F) -> impl Future<Output = F::Output> {
-    PRESENT.scope(origin, answer)
+/// One call, while it is answered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Call {
+    /// Who, what and from where.
+    pub origin: Origin,
+    /// The account of the user or principal who calls a method that may change something: then each transaction that writes
+    /// leaves an entry in the log of that account, whether its handler thinks of it or not.
+    pub accountable: Option<Uuid>,
+}
+
+impl Call {
+    /// The call of `caller`, whom admission has let through to the method at `path`, from `address`. `told` is on whose behalf he
+    /// says that he calls, which only a service may.
+    pub fn new(caller: &Caller, path: &str, address: Option<IpAddr>, told: Option<Origin>) -> Self {
+        let account = match caller {
+            Caller::User(user) => Some(user.account_id),
+            Caller::Principal(principal) => Some(principal.account_id),
+            Caller::Nobody | Caller::Service(_) | Caller::Operator(_) => None,
+        };
+        let origin = of_call(caller, path, address, told);
+        Self { origin, accountable: account.filter(|_| shown::may_change(path)) }
+    }
+}
+
+/// Runs the answer to a call.
+pub fn scope<F: Future>(call: Arc<Call>, answer: F) -> impl Future<Output = F::Output> {
+    PRESENT.scope(call, answer)
 }
 
 /// As [`scope`], for work that does not wait.
-pub fn sync_scope<T>(origin: Arc<Origin>, work: impl FnOnce() -> T) -> T {
-    PRESENT.sync_scope(origin, work)
+pub fn sync_scope<T>(call: Arc<Call>, work: impl FnOnce() -> T) -> T {
+    PRESENT.sync_scope(call, work)
 }
 
 /// The present request's, or the system's, outside of any request.
 pub fn current() -> Origin {
-    PRESENT.try_with(|origin| origin.as_ref().clone()).unwrap_or_else(|_| {
+    PRESENT.try_with(|call| call.origin.clone()).unwrap_or_else(|_| {
         let work = ledger::work();
         Origin { actor: ActorKind::System.into(), method: work, ..Origin::default() }
     })
 }
 
+/// Whose log is to say what the present call changes: see [`Call::accountable`].
+pub fn accountable() -> Option<Uuid> {
+    PRESENT.try_with(|call| call.accountable).ok().flatten()
+}
+
 /// That of a call which admission has let through. `path` is the method's path, `told` what a service says on whose behalf it calls.
-pub fn of_call(caller: &Caller, path: &str, address: Option<IpAddr>, told: Option<Origin>) -> Origin {
+fn of_call(caller: &Caller, path: &str, address: Option<IpAddr>, told: Option<Origin>) -> Origin {
     let method = path.trim_start_matches('/').to_owned();
     let client_address = address.map(|address| address.to_canonical().to_string()).unwrap_or_default();
     let by = |actor: ActorKind| Origin { actor: actor.into(), method, client_address, ..Origin::default() };
@@ -68,7 +98,7 @@ pub fn of_call(caller: &Caller, path: &str, address: Option<IpAddr>, told: Optio
 
 /// Puts into `headers` on whose behalf this process calls, if it is on anybody's.
 pub fn tell(headers: &mut HeaderMap) {
-    if let Ok(told) = PRESENT.try_with(|origin| BASE64_STANDARD.encode(origin.encode_to_vec()))
+    if let Ok(told) = PRESENT.try_with(|call| BASE64_STANDARD.encode(call.origin.encode_to_vec()))
         && let Ok(told) = HeaderValue::try_from(told)
     {
         headers.insert(ORIGIN_HEADER, told);
@@ -83,10 +113,8 @@ pub fn told(headers: &HeaderMap) -> Option<Origin> {
 
 #[cfg(test)]
 mod tests {
-    use diwan_proto::access::v1::Role;
-    use uuid::Uuid;
-
     use super::*;
+    use diwan_proto::access::v1::Role;
 
     fn user() -> Caller {
         let (account_id, user_id, session_id) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
@@ -98,7 +126,7 @@ mod tests {
         let address = "::ffff:192.0.2.1".parse().unwrap();
         let his = of_call(&user(), "/diwan.identity.v1.UserService/InviteUser", Some(address), None);
         let mut headers = HeaderMap::new();
-        scope(his.into(), async { tell(&mut headers) }).await;
+        scope(Arc::new(Call { origin: his, accountable: None }), async { tell(&mut headers) }).await;
         let made = of_call(&Caller::Service("identity".into()), "/diwan.team.v1.X/Y", None, told(&headers));
         assert_eq!((made.actor(), &*made.actor_id), (ActorKind::User, &*Uuid::from_u128(2).to_string()));
         assert_eq!((&*made.through, &*made.client_address), ("identity", "192.0.2.1"));
@@ -110,6 +138,14 @@ mod tests {
         let forged = Origin { actor: ActorKind::Operator.into(), actor_name: "root".into(), ..Origin::default() };
         let made = of_call(&user(), "/diwan.team.v1.X/Y", None, Some(forged));
         assert_eq!((made.actor(), &*made.actor_name), (ActorKind::User, ""));
+    }
+
+    #[test]
+    fn a_user_is_accountable_for_what_may_change_something() {
+        let of = |path: &str| Call::new(&user(), path, None, None).accountable;
+        assert_eq!(of("/diwan.team.v1.TeamService/UpdateTeam"), Some(Uuid::from_u128(1)));
+        assert_eq!(of("/diwan.team.v1.TeamService/ListTeams"), None);
+        assert_eq!(of("/diwan.conversation.v1.InboxService/WatchInbox"), None);
     }
 
     #[tokio::test]

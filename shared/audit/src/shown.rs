@@ -3,13 +3,14 @@
 //! What is left out is declared in the .proto files, by `debug_redact`, so a field is kept out of debug output and out of the log
 //! by one word. A message of a newer version shows the fields that this one knows.
 
-use std::sync::LazyLock;
+use std::{collections::HashSet, sync::LazyLock};
 
 use diwan_proto::DESCRIPTORS;
 use jiff::Timestamp;
 use prost::{Message, Name};
 use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _, Value,
+    prost_types::method_options::IdempotencyLevel,
 };
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
@@ -19,6 +20,17 @@ const OF_THE_CALL: [&str; 2] = ["request_id", "page"];
 
 // The build reads the same bytes; without them every message would be shown empty, which the tests rule out.
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).unwrap_or_default());
+
+/// The methods that may change something.
+static CHANGING: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let methods = POOL.services().flat_map(|service| service.methods().collect::<Vec<_>>());
+    let changing = methods.filter(|method| {
+        let options = method.method_descriptor_proto().options.as_ref();
+        let harmless = options.is_some_and(|options| options.idempotency_level() == IdempotencyLevel::NoSideEffects);
+        !harmless && !method.is_server_streaming() && !method.is_client_streaming()
+    });
+    changing.map(|method| format!("{}/{}", method.parent_service().full_name(), method.name())).collect()
+});
 
 /// A thing, as a message tells of it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,6 +55,11 @@ pub fn input(path: &str) -> Option<MessageDescriptor> {
     let (service, method) = path.trim_start_matches('/').split_once('/')?;
     let service = POOL.get_service_by_name(service)?;
     service.methods().find(|known| known.name() == method).map(|method| method.input())
+}
+
+/// Whether the method at `path` may change something: one that neither declares that it does not, nor streams.
+pub fn may_change(path: &str) -> bool {
+    CHANGING.contains(path.trim_start_matches('/'))
 }
 
 /// A message as JSON.
@@ -176,7 +193,8 @@ mod tests {
 
     #[test]
     fn what_is_declared_secret_is_left_out() {
-        let request = SignInRequest { email: "a@example.com".into(), password: "hunter22".into(), ..Default::default() };
+        let request =
+            SignInRequest { email: "a@example.com".into(), password: "hunter22".into(), ..Default::default() };
         assert_eq!(json(&request), json!({"email": "a@example.com"}));
         let reply = ReplyRequest { request_id: "1".into(), conversation_id: "c".into(), text: "Dear Bo".into() };
         assert_eq!(json(&reply), json!({"conversation_id": "c"}));

@@ -13,6 +13,7 @@ use crate::{
     Error, Wake,
     answers::{self, Request},
     error::lost_a_race,
+    outbox,
     span::span_of_transaction,
     wake,
 };
@@ -64,6 +65,9 @@ impl Database {
     /// serialization failure or a deadlock runs the whole again, so `body` must not have effects elsewhere; it must not
     /// wait for the network either, since an open transaction holds every feed of the cluster back.
     ///
+    /// Of a user's or a principal's call to a method that may change something, every transaction that writes leaves an entry in
+    /// the audit log: where `body` tells nothing, the transaction's name.
+    ///
     /// The future is boxed because the compiler otherwise fails to see that a handler which awaits it is Send.
     ///
     /// # Errors
@@ -96,6 +100,7 @@ impl Database {
     async fn attempt<T, E: From<Error>>(&self, body: &impl for<'t> Body<'t, T, E>) -> Result<T, E> {
         let mut tx = self.pool.begin().await.map_err(Error::from)?;
         let done = body(&mut tx).await?;
+        outbox::tell_untold(&mut tx).await?;
         tx.commit().await.map_err(Error::from)?;
         self.wake.ring(wake::COMMITTED);
         Ok(done)

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 pub use diwan_audit::Record;
 use diwan_audit::{ledger, origin};
+use diwan_runtime::{Clock as _, SystemClock};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use opentelemetry::global;
@@ -76,6 +77,21 @@ pub async fn append(tx: &mut PgConnection, account: Uuid, now: Timestamp, change
 /// As [`append`].
 pub async fn record(tx: &mut PgConnection, account: Uuid, now: Timestamp, record: &Record) -> Result<(), Error> {
     append(tx, account, now, &[Change::audited(record)]).await
+}
+
+/// Tells the audit log of a transaction that has written something and told nothing, in a call that somebody is accountable for:
+/// whoever writes a handler cannot forget to.
+pub(crate) async fn tell_untold(tx: &mut PgConnection) -> Result<(), Error> {
+    let Some(account) = origin::accountable().filter(|_| !ledger::has_told()) else { return Ok(()) };
+    let wrote: bool = sqlx::query_scalar("select pg_current_xact_id_if_assigned() is not null")
+        .fetch_one(&mut *tx)
+        .instrument(crate::span("ask whether anything was written"))
+        .await?;
+    if !wrote {
+        return Ok(());
+    }
+    let event = ledger::work().to_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+    record(tx, account, SystemClock.now(), &Record::event(&event, "", account)).await
 }
 
 fn column<'a, T>(changes: &'a [Change], value: impl Fn(&'a Change) -> T) -> Vec<T> {

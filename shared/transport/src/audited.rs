@@ -12,7 +12,7 @@ use bytes::Bytes;
 use diwan_access::Caller;
 use diwan_audit::{
     OperatorLog, operator,
-    origin::{self, Origin},
+    origin::{self, Call},
 };
 use diwan_fault::{Code, Fault};
 use http::{Request, Response};
@@ -37,7 +37,7 @@ impl Audited {
     /// Lets `behind` answer a request whose caller stands in its extensions.
     pub(crate) async fn answer(&self, request: Request<Body>, behind: &dyn GrpcService) -> Response<Body> {
         let caller = request.extensions().get().cloned().unwrap_or(Caller::Nobody);
-        let origin = Arc::new(origin_of(&caller, &request));
+        let call = Arc::new(call_of(&caller, &request));
         let answered = async {
             match (&self.operators, caller) {
                 (Some(log), Caller::Operator(_)) => match written_down(log.as_ref(), request).await {
@@ -47,16 +47,16 @@ impl Audited {
                 _ => behind.answer(request).await,
             }
         };
-        let answer = origin::scope(origin.clone(), answered).await;
-        answer.map(|body| Body::new(Originated { body, origin }))
+        let answer = origin::scope(call.clone(), answered).await;
+        answer.map(|body| Body::new(Originated { body, call }))
     }
 }
 
-fn origin_of(caller: &Caller, request: &Request<Body>) -> Origin {
+fn call_of(caller: &Caller, request: &Request<Body>) -> Call {
     // What is left of this header here, the gateway said.
     let told = request.headers().get(CLIENT_ADDRESS).and_then(|address| address.to_str().ok()?.parse::<IpAddr>().ok());
     let address = told.or_else(|| request.extensions().get().map(|Peer(peer)| peer.ip()));
-    origin::of_call(caller, request.uri().path(), address, origin::told(request.headers()))
+    Call::new(caller, request.uri().path(), address, origin::told(request.headers()))
 }
 
 async fn written_down(log: &dyn OperatorLog, request: Request<Body>) -> Result<Request<Body>, Fault> {
@@ -72,7 +72,7 @@ async fn written_down(log: &dyn OperatorLog, request: Request<Body>) -> Result<R
 /// The body of an answer, produced as its request's: most of a stream happens after its head was answered.
 struct Originated {
     body: Body,
-    origin: Arc<Origin>,
+    call: Arc<Call>,
 }
 
 impl HttpBody for Originated {
@@ -80,8 +80,8 @@ impl HttpBody for Originated {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Self { body, origin } = &mut *self;
-        origin::sync_scope(origin.clone(), || Pin::new(body).poll_frame(cx))
+        let Self { body, call } = &mut *self;
+        origin::sync_scope(call.clone(), || Pin::new(body).poll_frame(cx))
     }
 
     fn is_end_stream(&self) -> bool {

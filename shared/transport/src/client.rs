@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use diwan_access::{SERVICE_TOKEN, Signer};
+use diwan_audit::origin;
 use diwan_fault::{Fault, language};
 use http::{HeaderMap, HeaderValue, Request, Response, header::ACCEPT_LANGUAGE};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -83,6 +84,7 @@ impl Transport {
         }
         if let Some(signer) = &self.signer {
             request.headers_mut().insert(SERVICE_TOKEN, self.token(signer)?);
+            origin::tell(request.headers_mut());
         }
         if let (Some(signer), Target::Remote(_)) = (&self.gateway, &self.target) {
             request.headers_mut().insert(GATEWAY_TOKEN, self.token(signer)?);

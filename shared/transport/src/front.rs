@@ -20,7 +20,9 @@ use tower::Service;
 use tracing::{Instrument as _, Span};
 
 use crate::{
-    ANSWERED_BY, Origins, Tls, context,
+    ANSWERED_BY, Origins, Tls,
+    audited::Audited,
+    context,
     deadline::{self, Limited},
     forwarded::Proved,
     tls::Certified,
@@ -45,6 +47,7 @@ pub struct Front {
     admission: Admission,
     behind: Arc<dyn GrpcService>,
     proved: Proved,
+    pub(crate) audited: Audited,
     pub(crate) doorway: Doorway,
 }
 
@@ -63,7 +66,7 @@ impl Front {
     /// The way into the service `name`.
     pub fn new(name: &'static str, admission: Admission, behind: impl GrpcService) -> Self {
         let (behind, proved, doorway) = (Arc::new(behind), Proved::default(), Doorway::default());
-        Self { name, admission, behind, proved, doorway }
+        Self { name, admission, behind, proved, audited: Audited::default(), doorway }
     }
 
     /// Speaks gRPC-Web, too, over HTTP/1.1 and HTTP/2, to programs and to pages of these origins.
@@ -125,7 +128,7 @@ impl Front {
             }
             Ok(caller) => {
                 request.extensions_mut().insert(caller);
-                let mut answer = self.behind.answer(request).await;
+                let mut answer = self.audited.answer(request, &*self.behind).await;
                 // The innermost says it: at the gateway, the service that let the caller in, too.
                 answer.headers_mut().entry(ANSWERED_BY).or_insert(HeaderValue::from_static(self.name));
                 answer

@@ -4,6 +4,7 @@
 //! keeps the deadline, chooses the language and admits the caller. A `Front` is served over TCP by [`serve`] and called
 //! in the same process through a [`Transport`]; generated clients take a `Transport` either way.
 
+mod audited;
 mod client;
 pub mod context;
 mod deadline;

@@ -1,8 +1,9 @@
 //! Gathers the methods of a service, with health and reflection.
 
-use std::{convert::Infallible, future::Future, pin::Pin, time::Duration};
+use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use diwan_access::Admission;
+use diwan_audit::OperatorLog;
 use diwan_runtime::Drain;
 use http::{Request, Response};
 use tonic::{body::Body, server::NamedService, service::Routes};
@@ -21,13 +22,14 @@ pub struct Methods {
     routes: Routes,
     offered: Vec<&'static str>,
     health: HealthReporter,
+    operators: Option<Arc<dyn OperatorLog>>,
 }
 
 impl Methods {
     /// No methods but health, of the service `name`.
     pub fn new(name: &'static str) -> Self {
         let (health, server) = tonic_health::server::health_reporter();
-        Self { name, routes: Routes::new(server), offered: Vec::new(), health }
+        Self { name, routes: Routes::new(server), offered: Vec::new(), health, operators: None }
     }
 
     /// Adds a generated server.
@@ -45,6 +47,13 @@ impl Methods {
         self
     }
 
+    /// Every call of an operator is written down in `log`, or refused. A service with methods for operators needs it.
+    #[must_use]
+    pub fn audited(mut self, log: impl OperatorLog + 'static) -> Self {
+        self.operators = Some(Arc::new(log));
+        self
+    }
+
     /// The way in, with reflection v1 and v1alpha of what was added. Health says SERVING from when users can be let in until
     /// the process drains.
     ///
@@ -53,7 +62,9 @@ impl Methods {
     pub fn into_front(self, admission: Admission, drain: &Drain) -> Result<Front, ReflectionError> {
         let routes = with_reflection(self.routes, &self.offered)?.prepare();
         drain.spawn(tell_health(self.health, self.offered, admission.clone(), drain.clone()));
-        Ok(Front::new(self.name, admission, Local(routes)))
+        let mut front = Front::new(self.name, admission, Local(routes));
+        front.audited.operators = self.operators;
+        Ok(front)
     }
 }
 

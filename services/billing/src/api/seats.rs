@@ -2,9 +2,9 @@
 
 use diwan_access::user;
 use diwan_fault::Fields;
-use diwan_feed::time::from_proto;
+use diwan_feed::{Record, time::from_proto};
 use diwan_proto::billing::v1::{
-    ListSeatsRequest, ListSeatsResponse, ReleaseSeatRequest, ReleaseSeatResponse, TakeSeatRequest, TakeSeatResponse,
+    self as proto, ListSeatsRequest, ListSeatsResponse, ReleaseSeatRequest, ReleaseSeatResponse, TakeSeatRequest, TakeSeatResponse,
     seat_service_server::SeatService,
 };
 use diwan_store::Page;
@@ -46,9 +46,11 @@ impl SeatService for Api {
         let account = fields.uuid("account_id", &message.account_id);
         let user = fields.uuid("user_id", &message.user_id);
         fields.finish()?;
+        let now = self.clock.now();
         self.database
             .transaction("ReleaseSeat", async |tx: &mut PgConnection| {
-                seats::release(tx, account, user).await.map_err(Error::from)
+                seats::release(tx, account, user).await?;
+                Ok::<_, Error>(diwan_feed::record(tx, account, now, &Record::of("diwan.billing.v1.Seat", user)).await?)
             })
             .await?;
         Ok(Response::new(ReleaseSeatResponse {}))
@@ -85,5 +87,8 @@ async fn take(
 ) -> Result<Seat, Error> {
     let seats = subscriptions::lock(tx, account).await?.ok_or(Error::SubscriptionNotFound)?;
     seats::remove_expired(tx, account, now).await?;
-    seats::take(tx, account, user, seats, now, lease).await?.ok_or(Error::NoSeatLeft { seats })
+    let seat = seats::take(tx, account, user, seats, now, lease).await?.ok_or(Error::NoSeatLeft { seats })?;
+    let taken = Record::change(user, None, Some(&proto::Seat::from(seat.clone())));
+    diwan_feed::record(tx, account, now, &taken).await?;
+    Ok(seat)
 }

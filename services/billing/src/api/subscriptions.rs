@@ -2,8 +2,9 @@
 
 use diwan_access::user;
 use diwan_fault::Fields;
+use diwan_feed::Record;
 use diwan_proto::billing::v1::{
-    GetSubscriptionRequest, GetSubscriptionResponse, SetSeatLimitRequest, SetSeatLimitResponse, StartTrialRequest,
+    self as proto, GetSubscriptionRequest, GetSubscriptionResponse, SetSeatLimitRequest, SetSeatLimitResponse, StartTrialRequest,
     StartTrialResponse, subscription_service_server::SubscriptionService,
 };
 use diwan_runtime::clock::after;
@@ -46,6 +47,8 @@ impl SubscriptionService for Api {
                 // Whoever comes second waits here until the first has committed, and then finds its trial.
                 if subscriptions::start_trial(tx, account, TRIAL_PLAN, FEWEST_SEATS, now, ends_at).await? {
                     seats::take(tx, account, owner, FEWEST_SEATS, now, None).await?;
+                    let started = proto::Subscription::from(find(tx, account, now).await?);
+                    diwan_feed::record(tx, account, now, &Record::change(account, None, Some(&started))).await?;
                 }
                 find(tx, account, now).await
             })

@@ -1,6 +1,7 @@
 //! Mail that other services send by a mailbox.
 
 use diwan_fault::{Fault, Fields};
+use diwan_feed::Record;
 use diwan_proto::mailbox::v1::{SendMailRequest, SendMailResponse, send_service_server::SendService};
 use sqlx::PgConnection;
 use tonic::{Request, Response, Status};
@@ -33,6 +34,8 @@ impl Api {
             let mailbox = mailboxes::find(tx, mail.account_id, mail.mailbox_id).await?;
             mailbox.ok_or(Error::MailboxNotFound)?;
             outgoing::insert(tx, mail, now).await?;
+            let accepted = Record::of("diwan.conversation.v1.Message", mail.message_id);
+            diwan_feed::record(tx, mail.account_id, now, &accepted).await?;
             Ok(leases::want_sending(tx, mail.mailbox_id).await?)
         });
         accepted.await

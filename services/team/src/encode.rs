@@ -1,9 +1,13 @@
 //! Teams and memberships as messages and events.
 
 use diwan_feed::{Change, time::to_proto};
-use diwan_proto::team::v1::{self as proto, MembershipChanged, TeamChanged, VisibilityLevel};
+use diwan_proto::team::v1::{
+    self as proto, DepartmentAssigned, DepartmentChanged, MembershipChanged, TeamChanged, VisibilityLevel,
+};
 
-use crate::domain::{Membership, Team, Visibility};
+use uuid::Uuid;
+
+use crate::domain::{Department, Membership, Team, Visibility};
 
 impl From<Visibility> for VisibilityLevel {
     fn from(visibility: Visibility) -> Self {
@@ -19,6 +23,7 @@ impl From<Visibility> for VisibilityLevel {
 impl From<Team> for proto::Team {
     fn from(team: Team) -> Self {
         let settings = team.settings;
+        let (archived_at, receiving) = team.archived.unzip();
         Self {
             working_hours: team.hours.as_ref().map(diwan_hours::write),
             time_zone: team.zone,
@@ -32,12 +37,14 @@ impl From<Team> for proto::Team {
             fallback: team.fallback,
             version: team.version,
             created_at: Some(to_proto(team.created_at)),
+            sticky_owner: settings.sticky_owner,
+            wait_alert_seconds: settings.wait_alert_seconds,
+            archived_at: archived_at.map(to_proto),
+            receiving_team_id: receiving.flatten().map(|id| id.to_string()).unwrap_or_default(),
         }
     }
 }
 
-            sticky_owner: settings.sticky_owner,
-            wait_alert_seconds: settings.wait_alert_seconds,
 impl From<Membership> for proto::Membership {
     fn from(membership: Membership) -> Self {
         Self {
@@ -57,4 +64,28 @@ pub(crate) fn team_changed(team: &Team) -> Change {
 pub(crate) fn membership_changed(membership: &Membership, member: bool) -> Change {
     let changed = MembershipChanged { membership: Some(membership.clone().into()), member };
     Change::new(membership.id, membership.version, &changed)
+}
+
+impl From<Department> for proto::Department {
+    fn from(department: Department) -> Self {
+        Self {
+            id: department.id.to_string(),
+            name: department.name,
+            parent_id: department.parent.map(|id| id.to_string()).unwrap_or_default(),
+            head_id: department.head.to_string(),
+            version: department.version,
+        }
+    }
+}
+
+/// The event of a new, changed or removed department.
+pub(crate) fn department_changed(department: &Department, removed: bool) -> Change {
+    let changed = DepartmentChanged { department: Some(department.clone().into()), removed };
+    Change::new(department.id, department.version, &changed)
+}
+
+/// The event of a user who is in another department now, or in none.
+pub(crate) fn department_assigned(user: Uuid, department: Option<Uuid>, version: i64) -> Change {
+    let department_id = department.map(|id| id.to_string()).unwrap_or_default();
+    Change::new(user, version, &DepartmentAssigned { user_id: user.to_string(), department_id })
 }

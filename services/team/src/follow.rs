@@ -1,15 +1,18 @@
-//! Follows identity: the time zones of the accounts.
+//! Follows identity: the time zones of the accounts, and who of the users is deactivated.
 
 use std::sync::Arc;
 
 use diwan_feed::{Event, Handler, consume};
 use diwan_launch::Context;
-use diwan_proto::{feed::v1::feed_service_client::FeedServiceClient, identity::v1::AccountChanged};
+use diwan_proto::{
+    feed::v1::feed_service_client::FeedServiceClient,
+    identity::v1::{AccountChanged, UserChanged, UserState},
+};
 use diwan_runtime::Clock;
 use diwan_store::Database;
 use sqlx::PgConnection;
 
-use crate::{change, error::Error};
+use crate::{change, error::Error, store::user_states};
 
 /// Starts to follow.
 pub(crate) fn start(context: &Context, database: &Database) {
@@ -27,6 +30,10 @@ impl Handler for Follower {
     async fn apply(&self, tx: &mut PgConnection, event: &Event) -> Result<(), Error> {
         if let Some(AccountChanged { account: Some(account) }) = event.payload()? {
             change::move_zone(tx, event.account, &account.time_zone, event.version, self.clock.now()).await?;
+        }
+        if let Some(UserChanged { user: Some(user) }) = event.payload()? {
+            let deactivated = user.state() == UserState::Deactivated;
+            user_states::set(tx, event.account, event.entity, deactivated, event.version).await?;
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use diwan_feed::FeedServer;
 use diwan_launch::{Component, Context};
 use diwan_proto::team::v1::{
+    archive_service_server::ArchiveServiceServer, department_service_server::DepartmentServiceServer,
     hours_service_server::HoursServiceServer, membership_service_server::MembershipServiceServer,
     team_service_server::TeamServiceServer,
 };
@@ -53,6 +54,10 @@ impl Component for Service {
             .with(TeamServiceServer::new(api.clone()))
             .await
             .with(HoursServiceServer::new(api.clone()))
+            .await
+            .with(ArchiveServiceServer::new(api.clone()))
+            .await
+            .with(DepartmentServiceServer::new(api.clone()))
             .await
             .with(MembershipServiceServer::new(api))
             .await

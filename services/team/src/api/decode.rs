@@ -63,7 +63,7 @@ pub(super) fn team_ids(fields: &mut Fields, values: &[String]) -> Vec<Uuid> {
     ids(fields, "team_ids", values, 1..=MOST_IDS)
 }
 
-fn name(fields: &mut Fields, field: &str, value: &str) -> String {
+pub(super) fn name(fields: &mut Fields, field: &str, value: &str) -> String {
     fields.line(field, value, 1..=100)
 }
 

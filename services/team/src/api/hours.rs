@@ -1,6 +1,6 @@
 //! When teams work.
 
-use diwan_access::user;
+use diwan_access::{account, user};
 use diwan_fault::Fields;
 use diwan_feed::time::to_proto;
 use diwan_hours::Hours;
@@ -47,13 +47,13 @@ impl HoursService for Api {
         &self,
         request: Request<GetWorkingHoursRequest>,
     ) -> Result<Response<GetWorkingHoursResponse>, Status> {
-        let team = self.team(user(&request)?.account_id, &request.get_ref().team_id).await?;
+        let team = self.team(account(&request)?, &request.get_ref().team_id).await?;
         let hours = team.hours.as_ref().map(diwan_hours::write);
         Ok(Response::new(GetWorkingHoursResponse { hours, time_zone: team.zone }))
     }
 
     async fn get_opening(&self, request: Request<GetOpeningRequest>) -> Result<Response<GetOpeningResponse>, Status> {
-        let team = self.team(user(&request)?.account_id, &request.get_ref().team_id).await?;
+        let team = self.team(account(&request)?, &request.get_ref().team_id).await?;
         Ok(Response::new(opening(team, self.clock.now())))
     }
 }

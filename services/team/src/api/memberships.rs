@@ -1,6 +1,6 @@
 //! Who belongs to which team.
 
-use diwan_access::user;
+use diwan_access::{account, user};
 use diwan_fault::Fields;
 use diwan_proto::team::v1::{
     AddMemberRequest, AddMemberResponse, JoinTeamsRequest, JoinTeamsResponse, ListMembersRequest, ListMembersResponse,
@@ -72,7 +72,7 @@ impl MembershipService for Api {
         &self,
         request: Request<ListMembersRequest>,
     ) -> Result<Response<ListMembersResponse>, Status> {
-        let account = user(&request)?.account_id;
+        let account = account(&request)?;
         let message = request.into_inner();
         let mut fields = Fields::new();
         let team = fields.uuid("team_id", &message.team_id);

@@ -1,6 +1,8 @@
 //! The methods: decode and check, act, encode.
 
+mod archive;
 mod decode;
+mod departments;
 mod hours;
 mod memberships;
 mod teams;

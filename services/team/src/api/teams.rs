@@ -1,6 +1,6 @@
 //! The teams of an account.
 
-use diwan_access::user;
+use diwan_access::{account, user};
 use diwan_fault::Fields;
 use diwan_proto::team::v1::{
     BatchGetTeamsRequest, BatchGetTeamsResponse, CreateFallbackTeamRequest, CreateFallbackTeamResponse,
@@ -43,7 +43,7 @@ impl TeamService for Api {
     }
 
     async fn get_team(&self, request: Request<GetTeamRequest>) -> Result<Response<GetTeamResponse>, Status> {
-        let account = user(&request)?.account_id;
+        let account = account(&request)?;
         let mut fields = Fields::new();
         let id = fields.uuid("team_id", &request.get_ref().team_id);
         fields.finish()?;
@@ -53,13 +53,13 @@ impl TeamService for Api {
     }
 
     async fn list_teams(&self, request: Request<ListTeamsRequest>) -> Result<Response<ListTeamsResponse>, Status> {
-        let account = user(&request)?.account_id;
+        let account = account(&request)?;
         let mut fields = Fields::new();
         let page = request.into_inner().page;
         let page = Page::<(String, Uuid)>::read(&mut fields, &("ListTeams", account), page.as_ref());
         fields.finish()?;
         let mut connection = self.connection().await?;
-        let rows = teams::list(&mut connection, account, page.after().cloned(), page.limit()).await;
+        let rows = teams::list(&mut connection, account, false, page.after().cloned(), page.limit()).await;
         let (teams, info) = page.finish(rows.map_err(Error::from)?, |team| (name_key(&team.settings.name), team.id));
         Ok(Response::new(ListTeamsResponse { teams: teams.into_iter().map(Into::into).collect(), page: Some(info) }))
     }

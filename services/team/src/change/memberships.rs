@@ -8,7 +8,7 @@ use crate::{
     domain::Membership,
     encode::membership_changed,
     error::Error,
-    store::{members, memberships, teams},
+    store::{members, memberships, teams, user_states},
 };
 
 /// Makes a known user a member of a team.
@@ -24,6 +24,9 @@ pub(crate) async fn add(
     }
     if !members::exists(tx, account, user).await? {
         return Err(Error::UserNotFound(user));
+    }
+    if user_states::is_deactivated(tx, account, user).await? {
+        return Err(Error::UserDeactivated);
     }
     join_one(tx, account, team, user, now).await
 }
@@ -50,7 +53,8 @@ pub(crate) async fn remove(
     Ok(diwan_feed::append(tx, account, now, &[membership_changed(&left, false)]).await?)
 }
 
-/// Makes a user known, and a member of these teams; the fallback team takes the place of those that are not active.
+/// Makes a user known, and a member of these teams. The place of an archived one is taken by the one that received it, that of an
+/// unknown one by the fallback team.
 pub(crate) async fn join(
     tx: &mut PgConnection,
     account: Uuid,
@@ -69,16 +73,20 @@ pub(crate) async fn join(
 /// In the order of their ids, so that two who join the same teams do not wait for each other.
 async fn active_or_fallback(tx: &mut PgConnection, account: Uuid, wanted: &[Uuid]) -> Result<Vec<Uuid>, Error> {
     let mut active = teams::hold(tx, account, wanted).await?;
-    if wanted.iter().any(|team| !active.contains(team)) {
-        let fallback = teams::find_fallback(tx, account).await?.ok_or(Error::FallbackNotFound)?;
-        active.push(fallback.id);
-        active.sort();
-        active.dedup();
+    let archived = teams::find_archived(tx, account, wanted).await?;
+    let unknown = |team: &Uuid| !active.contains(team) && !archived.iter().any(|known| known.id == *team);
+    let unknown = wanted.iter().any(unknown);
+    let heirs: Vec<Uuid> = archived.iter().filter_map(|team| team.archived?.1).collect();
+    active.extend(teams::hold(tx, account, &heirs).await?);
+    if unknown || active.is_empty() {
+        active.push(teams::find_fallback(tx, account).await?.ok_or(Error::FallbackNotFound)?.id);
     }
+    active.sort();
+    active.dedup();
     Ok(active)
 }
 
-async fn join_one(
+pub(super) async fn join_one(
     tx: &mut PgConnection,
     account: Uuid,
     team: Uuid,

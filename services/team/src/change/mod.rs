@@ -1,5 +1,7 @@
 //! What happens in one transaction, with the events that tell the other services.
 
+pub(crate) mod archive;
+pub(crate) mod departments;
 mod hours;
 mod memberships;
 mod teams;

@@ -93,7 +93,7 @@ pub(super) async fn announce(tx: &mut PgConnection, team: &Team, now: Timestamp)
     Ok(diwan_feed::append(tx, team.account, now, &[team_changed(team)]).await?)
 }
 
-fn name_taken(error: diwan_store::Error, team: &Team) -> Error {
+pub(super) fn name_taken(error: diwan_store::Error, team: &Team) -> Error {
     if error.is_unique_violation(teams::NAME_INDEX) {
         Error::TeamNameTaken(team.settings.name.clone())
     } else {

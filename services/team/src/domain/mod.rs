@@ -1,7 +1,9 @@
 //! Teams and memberships, without a database or a protocol.
 
+mod department;
 mod membership;
 mod team;
 
+pub(crate) use department::{DEEPEST, Department, DepartmentChanges};
 pub(crate) use membership::Membership;
 pub(crate) use team::{Changes, Settings, Team, Visibility, fallback_name, name_key};

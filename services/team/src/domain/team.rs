@@ -61,6 +61,8 @@ pub(crate) struct Team {
     pub(crate) zone: String,
     pub(crate) version: i64,
     pub(crate) created_at: Timestamp,
+    /// Since when it is out of use, and which team has taken its place.
+    pub(crate) archived: Option<(Timestamp, Option<Uuid>)>,
 }
 
 impl Team {
@@ -72,7 +74,8 @@ impl Team {
         fallback: bool,
         created_at: Timestamp,
     ) -> Self {
-        let mut team = Self { account, id, settings, fallback, hours: None, zone, version: 1, created_at };
+        let mut team =
+            Self { account, id, settings, fallback, hours: None, zone, version: 1, created_at, archived: None };
         team.settings.wide_teams.retain(|other| *other != id);
         team
     }

@@ -1,4 +1,4 @@
-//! Teams. All that is read and locked here is active.
+//! Teams. Where nothing else is said, what is read and locked here is active.
 
 use diwan_hours::Schedule;
 use diwan_store::{Error, span};
@@ -26,6 +26,8 @@ struct Row {
     wide_teams: Vec<Uuid>,
     sticky_owner: bool,
     wait_alert_seconds: i32,
+    archived_at: Option<SqlTimestamp>,
+    receiving_id: Option<Uuid>,
 }
 
 impl Row {
@@ -49,6 +51,7 @@ impl Row {
             zone: self.time_zone,
             version: self.version,
             created_at: self.created_at.to_jiff(),
+            archived: self.archived_at.map(|at| (at.to_jiff(), self.receiving_id)),
         }
     }
 }
@@ -90,7 +93,8 @@ pub(crate) async fn save(tx: &mut PgConnection, team: &Team) -> Result<(), Error
     sqlx::query!(
         "update teams
          set name = $3, name_key = $4, assignment_limit = $5, topic_mandatory = $6, visibility_level = $7, version = $8,
-             working_hours = $9, sticky_owner = $10, wait_alert_seconds = $11
+             working_hours = $9, sticky_owner = $10, wait_alert_seconds = $11, fallback = $12, archived_at = $13,
+             receiving_id = $14
          where account_id = $1 and id = $2",
         team.account,
         team.id,
@@ -103,6 +107,9 @@ pub(crate) async fn save(tx: &mut PgConnection, team: &Team) -> Result<(), Error
         team.hours.as_ref().map(Json) as _,
         settings.sticky_owner,
         settings.wait_alert_seconds,
+        team.fallback,
+        team.archived.map(|(at, _)| at.to_sqlx()) as _,
+        team.archived.and_then(|(_, receiving)| receiving),
     )
     .execute(&mut *tx)
     .instrument(span("save team"))
@@ -161,18 +168,37 @@ pub(crate) async fn find(connection: &mut PgConnection, account: Uuid, id: Uuid)
 
 /// Those of these teams that there are.
 pub(crate) async fn find_all(connection: &mut PgConnection, account: Uuid, ids: &[Uuid]) -> Result<Vec<Team>, Error> {
+    find_in(connection, account, ids, false).await
+}
+
+/// Those of these teams that are archived.
+pub(crate) async fn find_archived(
+    connection: &mut PgConnection,
+    account: Uuid,
+    ids: &[Uuid],
+) -> Result<Vec<Team>, Error> {
+    find_in(connection, account, ids, true).await
+}
+
+async fn find_in(
+    connection: &mut PgConnection,
+    account: Uuid,
+    ids: &[Uuid],
+    archived: bool,
+) -> Result<Vec<Team>, Error> {
     let rows = sqlx::query_as!(
         Row,
         r#"select id, name, assignment_limit, topic_mandatory, visibility_level, fallback, version, created_at,
-                  sticky_owner, wait_alert_seconds, working_hours as "working_hours: Json<Schedule>",
+                  sticky_owner, wait_alert_seconds, archived_at, receiving_id, working_hours as "working_hours: Json<Schedule>",
                   coalesce((select time_zone from accounts where accounts.account_id = teams.account_id),
                            'UTC') as "time_zone!",
                   array(select visible_team_id from team_visible_teams as visible
                         where visible.account_id = teams.account_id and visible.team_id = teams.id
                         order by visible_team_id) as "wide_teams!"
-           from teams where account_id = $1 and id = any($2) and archived_at is null"#,
+           from teams where account_id = $1 and id = any($2) and (archived_at is not null) = $3 order by id"#,
         account,
         ids,
+        archived,
     )
     .fetch_all(connection)
     .instrument(span("find teams"))
@@ -205,10 +231,11 @@ pub(crate) async fn with_hours(connection: &mut PgConnection, account: Uuid) -> 
     Ok(ids)
 }
 
-/// Teams by name, after the one of `after`.
+/// Teams by name, after the one of `after`: the active ones, or the archived ones.
 pub(crate) async fn list(
     connection: &mut PgConnection,
     account: Uuid,
+    archived: bool,
     after: Option<(String, Uuid)>,
     limit: i64,
 ) -> Result<Vec<Team>, Error> {
@@ -216,19 +243,21 @@ pub(crate) async fn list(
     let rows = sqlx::query_as!(
         Row,
         r#"select id, name, assignment_limit, topic_mandatory, visibility_level, fallback, version, created_at,
-                  sticky_owner, wait_alert_seconds, working_hours as "working_hours: Json<Schedule>",
+                  sticky_owner, wait_alert_seconds, archived_at, receiving_id, working_hours as "working_hours: Json<Schedule>",
                   coalesce((select time_zone from accounts where accounts.account_id = teams.account_id),
                            'UTC') as "time_zone!",
                   array(select visible_team_id from team_visible_teams as visible
                         where visible.account_id = teams.account_id and visible.team_id = teams.id
                         order by visible_team_id) as "wide_teams!"
            from teams
-           where account_id = $1 and archived_at is null and ($2::text is null or (name_key, id) > ($2, $3::uuid))
+           where account_id = $1 and (archived_at is not null) = $5
+             and ($2::text is null or (name_key, id) > ($2, $3::uuid))
            order by name_key, id limit $4"#,
         account,
         name,
         id,
         limit,
+        archived,
     )
     .fetch_all(connection)
     .instrument(span("list teams"))
@@ -248,7 +277,7 @@ pub(crate) async fn list_of(
     let rows = sqlx::query_as!(
         Row,
         r#"select teams.id, name, assignment_limit, topic_mandatory, visibility_level, fallback, teams.version, created_at,
-                  sticky_owner, wait_alert_seconds, working_hours as "working_hours: Json<Schedule>",
+                  sticky_owner, wait_alert_seconds, archived_at, receiving_id, working_hours as "working_hours: Json<Schedule>",
                   coalesce((select time_zone from accounts where accounts.account_id = teams.account_id),
                            'UTC') as "time_zone!",
                   array(select visible_team_id from team_visible_teams as visible

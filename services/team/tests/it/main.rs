@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access;
+mod archive;
+mod departments;
 mod fallback;
 mod hours;
 mod joining;

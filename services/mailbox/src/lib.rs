@@ -31,6 +31,7 @@ use diwan_launch::{Component, Context};
 use diwan_proto::{
     conversation::v1::ingest_service_client::IngestServiceClient,
     mailbox::v1::{mailbox_service_server::MailboxServiceServer, send_service_server::SendServiceServer},
+    identity::v1::alert_service_client::AlertServiceClient,
     team::v1::team_service_client::TeamServiceClient,
 };
 use diwan_store::{Database, Wake, answers, pool};
@@ -93,6 +94,7 @@ fn share(context: &Context, database: Database) -> Result<Shared, BoxError> {
         database,
         vault,
         conversation: IngestServiceClient::new(to("conversation", Duration::from_secs(10))),
+        identity: AlertServiceClient::new(to("identity", Duration::from_secs(5))),
         team: TeamServiceClient::new(to("team", Duration::from_secs(5))),
     })
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use diwan_blobs::Blobs;
 use diwan_proto::{
-    conversation::v1::ingest_service_client::IngestServiceClient, team::v1::team_service_client::TeamServiceClient,
+    conversation::v1::ingest_service_client::IngestServiceClient,
+    identity::v1::alert_service_client::AlertServiceClient, team::v1::team_service_client::TeamServiceClient,
 };
 use diwan_runtime::{Clock, Drain};
 use diwan_store::Database;
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) vault: Vault,
     pub(crate) blobs: Blobs,
     pub(crate) conversation: IngestServiceClient<Transport>,
+    pub(crate) identity: AlertServiceClient<Transport>,
     pub(crate) team: TeamServiceClient<Transport>,
 }
 

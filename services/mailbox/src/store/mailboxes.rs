@@ -155,10 +155,11 @@ pub(crate) async fn advance(tx: &mut PgConnection, (account, id): (Uuid, Uuid), 
     Ok(moved.execute(tx).instrument(span("advance cursor")).await?.rows_affected() == 1)
 }
 
-/// Notes that the mailbox is in sync.
+/// Notes that the mailbox is in sync: when its credentials are refused after that, its people are told again.
 pub(crate) async fn synced(tx: &mut PgConnection, (account, id): (Uuid, Uuid), now: Timestamp) -> Result<(), Error> {
     let noted = sqlx::query!(
-        "update mailboxes set state = 'SYNCED', error = '', synced_at = $3 where account_id = $1 and id = $2",
+        "with over as (delete from credential_alerts where account_id = $1 and mailbox_id = $2)
+         update mailboxes set state = 'SYNCED', error = '', synced_at = $3 where account_id = $1 and id = $2",
         account,
         id,
         now.to_sqlx() as _,

@@ -1,5 +1,6 @@
 //! The loops that keep mailboxes in sync and send their mail.
 
+mod alert;
 pub(crate) mod fleet;
 mod ingest;
 mod owned;

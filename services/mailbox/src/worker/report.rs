@@ -1,4 +1,4 @@
-//! Tells conversation what became of the mail that it asked to send, until it has heard it.
+//! Tells conversation what became of the mail that it asked to send, until it has heard it; and identity of refused credentials.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use diwan_proto::conversation::v1::{DeliveryState, ReportDeliveryRequest};
 use tonic::Code;
 
 use super::{
+    alert,
     owned::{Owned, REST},
     sent_folder,
 };
@@ -23,7 +24,8 @@ async fn round(owned: &Owned) -> Result<Duration, Error> {
     loop {
         let unreported = outgoing::unreported(&mut *owned.connection().await?, owned.key()).await?;
         if unreported.is_empty() {
-            return Ok(REST);
+            // After the reports: that identity is away holds nothing else up.
+            return alert::tell(owned).await.map(|()| REST);
         }
         for mut mail in unreported {
             if mail.state == "UNKNOWN" {

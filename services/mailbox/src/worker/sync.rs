@@ -3,7 +3,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use diwan_imap::{Fetched, Kind, Limits, Retry, Session, Step};
-use diwan_runtime::backoff::Backoff;
+use diwan_runtime::{backoff::Backoff, ids};
 
 use super::{
     owned::{Owned, unpanicked},
@@ -14,7 +14,7 @@ use crate::{
     domain::server::Side,
     error::{Error, words},
     imap,
-    store::mailboxes,
+    store::{alerts, mailboxes},
 };
 
 /// A single mail that the server refuses so often, over more than an hour, is given up and shown as such. Where it hands
@@ -134,7 +134,12 @@ async fn note(owned: &Owned, error: &Error, backoff: &mut Backoff) -> Duration {
     tracing::warn!(mailbox_id = %owned.id, state, error = words(error), pause_ms = pause.as_millis(), "not in sync");
     let noted = async {
         let mut connection = owned.connection().await?;
-        Ok::<_, Error>(mailboxes::failing(&mut connection, owned.key(), state, &words(error)).await?)
+        mailboxes::failing(&mut connection, owned.key(), state, &words(error)).await?;
+        if state == "CREDENTIALS_REFUSED" {
+            alerts::raise(&mut connection, owned.key(), ids::new_id()).await?;
+            owned.to_report.notify_one();
+        }
+        Ok::<_, Error>(())
     };
     if let Err(error) = noted.await {
         tracing::warn!(mailbox_id = %owned.id, error = words(&error), "the state of a mailbox could not be noted");

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod connecting;
+mod credentials;
 mod receiving;
 mod replicas;
 mod scripted;

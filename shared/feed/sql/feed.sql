@@ -14,7 +14,7 @@ create table feed_events (
     -- Who made the change, and from where: an encoded diwan.audit.v1.Origin.
     origin         bytea       not null default '',
     occurred_at    timestamptz not null,
-    primary key (account_id, seq)
+    primary key (account_id, xid, seq)
 );
 create index feed_events_in_order on feed_events (xid, seq);
 

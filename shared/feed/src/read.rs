@@ -20,7 +20,10 @@ const BYTES: i64 = 1024 * 1024;
 /// No transaction with a number below the snapshot's `xmin` is still running, so none can add an event there any more:
 /// what lies between the cursor and `xmin` is complete, in whatever order the commits came. One statement sees one
 /// snapshot, so the events, the generation and what is withheld belong together.
-const READ: &str = "
+macro_rules! read {
+    ($of:literal) => {
+        concat!(
+            "
     select g.generation, g.origin = feed_origin() as ours, g.purged_xid::text, g.purged_seq,
            pg_snapshot_xmax(pg_current_snapshot())::text as xmax,
            (select min(occurred_at) from feed_events where xid >= pg_snapshot_xmin(pg_current_snapshot())) as withheld,
@@ -32,12 +35,21 @@ const READ: &str = "
                sum(octet_length(payload)) over (order by xid, seq) - octet_length(payload) as bytes_before
         from (
             select * from feed_events
-            where (xid, seq) > ($1::xid8, $2) and xid < pg_snapshot_xmin(pg_current_snapshot())
+            where ",
+            $of,
+            "(xid, seq) > ($1::xid8, $2) and xid < pg_snapshot_xmin(pg_current_snapshot())
             order by xid, seq
             limit $3
         ) following
     ) e on e.bytes_before < $4
-    order by e.xid, e.seq";
+    order by e.xid, e.seq"
+        )
+    };
+}
+
+const READ: &str = read!("");
+/// The primary key begins with the account, so the others' events cost nothing.
+const READ_ONE: &str = read!("account_id = $5 and ");
 
 /// What one look at the outbox found.
 #[derive(Debug)]
@@ -88,16 +100,15 @@ struct Found {
     origin: Vec<u8>,
 }
 
-/// Reads what follows `after`.
-pub(crate) async fn look(pool: &PgPool, after: Position) -> Result<Look, sqlx::Error> {
-    let rows = sqlx::query(READ)
+/// Reads what follows `after`, of one account or of all.
+pub(crate) async fn look(pool: &PgPool, after: Position, account: Option<Uuid>) -> Result<Look, sqlx::Error> {
+    let read = sqlx::query(if account.is_some() { READ_ONE } else { READ })
         .bind(after.transaction.to_string())
         .bind(after.sequence)
         .bind(LIMIT)
-        .bind(BYTES)
-        .fetch_all(pool)
-        .instrument(diwan_store::span("read feed"))
-        .await?;
+        .bind(BYTES);
+    let read = if let Some(account) = account { read.bind(account) } else { read };
+    let rows = read.fetch_all(pool).instrument(diwan_store::span("read feed")).await?;
     let Some(state) = rows.first().map(State::from_row).transpose()? else { return Ok(Look::NoGeneration) };
     if let Some(refusal) = refusal(&state, after)? {
         return Ok(refusal);

@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use diwan_fault::{Code, Fault};
+use diwan_fault::{Code, Fault, Fields};
 use diwan_proto::feed::v1::{
     WatchEventsRequest, WatchEventsResponse,
     feed_service_server::{FeedService, FeedServiceServer},
@@ -13,6 +13,7 @@ use futures::{Stream, stream};
 use jiff::Timestamp;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
 use crate::{
     Position, generation,
@@ -24,6 +25,8 @@ use crate::{
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// How soon to look again for events that wait for an older transaction: its end rings no bell.
 const FIRST_LOOK: Duration = Duration::from_millis(2);
+/// How often a stream of one account looks at most.
+const REST: Duration = Duration::from_millis(50);
 const LATEST_LOOK: Duration = Duration::from_millis(100);
 
 /// The feed of one service.
@@ -54,10 +57,15 @@ impl FeedService for FeedServer {
         &self,
         request: Request<WatchEventsRequest>,
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
+        let message = request.into_inner();
+        let mut fields = Fields::new();
+        let account = fields.optional_uuid("account_id", &message.account_id);
+        fields.finish()?;
         let watch = Watch {
             woken: self.database.wake().subscribe(wake::COMMITTED),
             feed: self.clone(),
-            position: Position::from_request(request.into_inner().after),
+            account,
+            position: Position::from_request(message.after),
             sent: None,
             impatience: Backoff::new(FIRST_LOOK, LATEST_LOOK),
         };
@@ -68,6 +76,8 @@ impl FeedService for FeedServer {
 /// One consumer's stream.
 struct Watch {
     feed: FeedServer,
+    /// The account whose events it is about; `None`: all.
+    account: Option<Uuid>,
     woken: Woken,
     position: Position,
     sent: Option<Instant>,
@@ -85,6 +95,10 @@ impl Watch {
             }
             let pause = self.pause(&batch);
             self.feed.drain.unless_begun(self.woken.within(pause)).await;
+            if self.account.is_some() {
+                // Of those there are many, and most of what is committed is none of theirs.
+                self.feed.drain.unless_begun(tokio::time::sleep(REST)).await;
+            }
         }
         Ok(None)
     }
@@ -92,8 +106,10 @@ impl Watch {
     async fn look(&self) -> Result<Batch, Fault> {
         let pool = self.feed.database.pool();
         loop {
-            match look(pool, self.position).await.map_err(Error::from)? {
+            match look(pool, self.position, self.account).await.map_err(Error::from)? {
                 Look::Next(batch) => return Ok(batch),
+                // Cursors for one account come from outside: a made-up one must not look like a rewound database.
+                Look::Rewound if self.account.is_some() => return Err(Fault::new(Code::OutOfRange, "CURSOR_GONE")),
                 Look::Gone => return Err(Fault::new(Code::OutOfRange, "CURSOR_GONE")),
                 Look::NoGeneration => generation::ensure_generation(pool).await?,
                 Look::Rewound => generation::raise(pool, self.position.generation).await?,

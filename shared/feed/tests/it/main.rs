@@ -5,6 +5,7 @@
 mod consumer;
 mod crash;
 mod lives;
+mod one_account;
 mod order;
 mod support;
 mod traces;

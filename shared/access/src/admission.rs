@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use diwan_fault::{Code, Fault};
-use diwan_proto::access::v1 as proto;
+use diwan_proto::{access::v1 as proto, identity::v1::KeySet};
 use http::{HeaderMap, HeaderValue};
 
-use crate::{Caller, Rule, Rules, Verifier};
+use crate::{Caller, Principal, Rule, Rules, Verifier};
 
 /// The door of one process: the rules and the verifier.
 #[derive(Clone)]
@@ -21,6 +21,10 @@ impl Admission {
         Self { rules, verifier }
     }
 
+    pub(crate) fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
     /// The rules that it applies.
     pub fn rules(&self) -> &Rules {
         &self.rules
@@ -29,6 +33,11 @@ impl Admission {
     /// Whether identity has been heard recently enough for users to be let in.
     pub fn knows_revocations(&self) -> bool {
         self.verifier.knows_revocations()
+    }
+
+    /// The public keys of access tokens; `None` while identity has not been heard recently enough.
+    pub fn key_set(&self) -> Option<KeySet> {
+        self.verifier.key_set()
     }
 
     /// The service whose own token for `service` this is.
@@ -55,13 +64,27 @@ impl Admission {
             return Ok(Caller::Nobody);
         }
         let caller = self.verifier.caller(headers, service)?;
-        if admits(rule, &caller) {
-            return Ok(caller);
+        if !admits(rule, &caller) {
+            return Err(match caller {
+                Caller::Nobody => Fault::new(Code::Unauthenticated, "UNAUTHENTICATED"),
+                _ => Fault::new(Code::PermissionDenied, "PERMISSION_DENIED"),
+            });
         }
-        Err(match caller {
-            Caller::Nobody => Fault::new(Code::Unauthenticated, "UNAUTHENTICATED"),
-            _ => Fault::new(Code::PermissionDenied, "PERMISSION_DENIED"),
-        })
+        if caller.mandate().is_some_and(|mandate| !mandate.covers(path)) {
+            let method = path.trim_start_matches('/');
+            return Err(Fault::new(Code::PermissionDenied, "SCOPE_MISSING").with("method", method));
+        }
+        Ok(caller)
+    }
+
+    /// Whether a principal that was admitted some time ago, to a stream, would still be let in. Its token may have expired
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED when its access was cut since; UNAVAILABLE, reason REVOCATION_UNKNOWN, while identity has been silent
+    /// for too long.
+    pub fn recheck(&self, principal: &Principal) -> Result<(), Fault> {
+        self.verifier.stands(principal.subjects())
     }
 }
 
@@ -76,8 +99,12 @@ pub(crate) fn admits(rule: &Rule, caller: &Caller) -> bool {
         Caller::User(user) => {
             let any_role = rule.roles.is_empty() && rule.grants.is_empty();
             let by_grant = rule.grants().any(|grant| user.grants.contains(&grant));
-            declares(rule, proto::Caller::User) && (any_role || rule.roles().any(|role| role == user.role) || by_grant)
+            let himself = user.actor.is_none() || !rule.in_person;
+            declares(rule, proto::Caller::User)
+                && himself
+                && (any_role || rule.roles().any(|role| role == user.role) || by_grant)
         }
+        Caller::Principal(_) => declares(rule, proto::Caller::Principal),
         Caller::Service(name) => {
             declares(rule, proto::Caller::Service) && (rule.services.is_empty() || rule.services.contains(name))
         }

@@ -4,6 +4,8 @@ use diwan_fault::{Code, Fault};
 use diwan_proto::access::v1::{Grant, Role};
 use uuid::Uuid;
 
+use crate::{Principal, token::Mandate};
+
 /// Who is calling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
@@ -11,6 +13,8 @@ pub enum Caller {
     Nobody,
     /// A member of an account.
     User(User),
+    /// A service principal that acts as itself. One that acts for a user is that user, see [`User::actor`].
+    Principal(Principal),
     /// A service of this installation.
     Service(String),
     /// An operator of this installation.
@@ -30,6 +34,8 @@ pub struct User {
     pub role: Role,
     /// His grants.
     pub grants: Vec<Grant>,
+    /// The service principal that acts for him; `None`: he himself.
+    pub actor: Option<Mandate>,
 }
 
 impl User {
@@ -44,6 +50,8 @@ impl User {
 pub struct Operator {
     /// Who it was made for, as the audit log shows him.
     pub name: String,
+    /// The id of his token, by which it can be revoked.
+    pub token_id: Uuid,
     /// What he may do, e.g. "billing.write".
     pub scopes: Vec<String>,
 }
@@ -60,6 +68,17 @@ pub fn caller<T>(request: &tonic::Request<T>) -> Caller {
 pub fn user<T>(request: &tonic::Request<T>) -> Result<User, Fault> {
     match caller(request) {
         Caller::User(user) => Ok(user),
+        _ => Err(Fault::new(Code::Unauthenticated, "UNAUTHENTICATED")),
+    }
+}
+
+/// The operator who calls.
+///
+/// # Errors
+/// UNAUTHENTICATED where it is none: a method that admits others too has to ask [`caller`].
+pub fn operator<T>(request: &tonic::Request<T>) -> Result<Operator, Fault> {
+    match caller(request) {
+        Caller::Operator(operator) => Ok(operator),
         _ => Err(Fault::new(Code::Unauthenticated, "UNAUTHENTICATED")),
     }
 }

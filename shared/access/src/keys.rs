@@ -1,4 +1,5 @@
-//! The key folder of an installation: one Ed25519 key for each issuer of tokens, and the bundle of public keys.
+//! The key folder of an installation: one Ed25519 key for each issuer of tokens, and the bundle of public keys. Only the keys
+//! of users' access tokens are elsewhere: in identity's database, and as public keys in [`AccessKeys`].
 //!
 //! `NAME.pem` is an issuer's private key (PKCS#8) and belongs on the machines of that issuer only; `trust.json` is a JSON
 //! Web Key Set (RFC 7517, RFC 8037) that every verifier reads. The key that verifies a token decides what kind of token it
@@ -10,20 +11,31 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::{Engine as _, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
+use diwan_proto::identity::v1::JsonWebKey;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
-/// Who signs what: the issuers of an installation.
-pub const ISSUERS: [&str; 8] = [ACCESS, OPERATOR, "identity", "team", "conversation", "mailbox", "billing", "gateway"];
-/// The issuer of users' access tokens. Identity holds its key.
+use crate::AccessKeys;
+
+/// The issuers with a key in the folder.
+pub const ISSUERS: [&str; 7] = [OPERATOR, "identity", "team", "conversation", "mailbox", "billing", "gateway"];
+/// The issuer of users' access tokens. Its keys never come from the folder: nobody could withdraw them there.
 pub const ACCESS: &str = "access";
 /// The issuer of operators' tokens. Whoever runs the installation holds its key.
 pub const OPERATOR: &str = "operator";
+
+/// Where the keys of access tokens are served over HTTP.
+pub const JWKS_PATH: &str = "/.well-known/jwks.json";
+/// For how long somebody may keep them before he asks again.
+pub const JWKS_MAX_AGE: Duration = Duration::from_mins(5);
 
 const BUNDLE: &str = "trust.json";
 
@@ -36,6 +48,9 @@ pub enum KeysError {
     /// A file holds something else than it should.
     #[error("{0} is not an Ed25519 key or a bundle of them")]
     Content(PathBuf),
+    /// Something else than a private key.
+    #[error("not an Ed25519 key in PKCS#8")]
+    Private,
     /// The machine cannot make a key.
     #[error("no key can be made on this machine")]
     Generate,
@@ -55,44 +70,96 @@ struct Bundle {
     keys: Vec<Jwk>,
 }
 
-/// The public keys of an installation, by key id.
+/// The public keys of an installation, by key id: those of the bundle, and those of access tokens that identity tells.
 #[derive(Clone)]
-pub struct Keys(HashMap<String, (String, DecodingKey)>);
+pub struct Keys {
+    bundle: HashMap<String, (String, Arc<DecodingKey>)>,
+    access: AccessKeys,
+}
 
 impl Keys {
-    /// Reads the bundle of a folder.
+    /// Reads the bundle of a folder. What it may say of [`ACCESS`] is left out.
     ///
     /// # Errors
     /// See [`KeysError`].
     pub fn load(folder: &Path) -> Result<Self, KeysError> {
         let path = folder.join(BUNDLE);
-        let mut keys = HashMap::new();
-        for key in read_bundle(&path)?.keys {
+        let mut bundle = HashMap::new();
+        for key in read_bundle(&path)?.keys.into_iter().filter(|key| key.iss != ACCESS) {
             let decoding = DecodingKey::from_ed_components(&key.x).map_err(|_| KeysError::Content(path.clone()))?;
-            keys.insert(key.kid, (key.iss, decoding));
+            bundle.insert(key.kid, (key.iss, Arc::new(decoding)));
         }
-        Ok(Self(keys))
+        Ok(Self { bundle, access: AccessKeys::default() })
+    }
+
+    /// The keys of access tokens, to be kept up to date.
+    pub fn access(&self) -> &AccessKeys {
+        &self.access
     }
 
     /// The issuer and the public key of a key id.
-    pub(crate) fn find(&self, kid: &str) -> Option<(&str, &DecodingKey)> {
-        self.0.get(kid).map(|(issuer, key)| (issuer.as_str(), key))
+    pub(crate) fn find(&self, kid: &str) -> Option<(&str, Arc<DecodingKey>)> {
+        match self.bundle.get(kid) {
+            Some((issuer, key)) => Some((issuer, key.clone())),
+            None => Some((ACCESS, self.access.find(kid)?)),
+        }
     }
 }
 
-/// A private key with its id.
+/// A private key with its id and its public half.
 #[derive(Clone)]
 pub(crate) struct PrivateKey {
     pub(crate) kid: String,
     pub(crate) key: EncodingKey,
+    pub(crate) public: Vec<u8>,
+}
+
+impl PrivateKey {
+    /// Reads PKCS#8.
+    pub(crate) fn read(der: &[u8]) -> Result<Self, KeysError> {
+        let pair = Ed25519KeyPair::from_pkcs8(der).map_err(|_| KeysError::Private)?;
+        let public = pair.public_key().as_ref().to_vec();
+        Ok(Self { kid: key_id(&public), key: EncodingKey::from_ed_der(der), public })
+    }
 }
 
 /// Reads the private key of `issuer`.
 pub(crate) fn private_key(folder: &Path, issuer: &str) -> Result<PrivateKey, KeysError> {
     let path = folder.join(format!("{issuer}.pem"));
-    let der = read_pem(&path)?;
-    let pair = Ed25519KeyPair::from_pkcs8(&der).map_err(|_| KeysError::Content(path))?;
-    Ok(PrivateKey { kid: key_id(pair.public_key().as_ref()), key: EncodingKey::from_ed_der(&der) })
+    PrivateKey::read(&read_pem(&path)?).map_err(|_| KeysError::Content(path))
+}
+
+/// A new key. It has no Debug.
+pub struct NewKey {
+    /// Its id.
+    pub id: String,
+    /// The public half, 32 bytes.
+    pub public: Vec<u8>,
+    /// The private half in PKCS#8.
+    pub private: Zeroizing<Vec<u8>>,
+}
+
+/// Makes a key.
+///
+/// # Errors
+/// [`KeysError::Generate`].
+pub fn generate() -> Result<NewKey, KeysError> {
+    let document = Ed25519KeyPair::generate().and_then(|pair| pair.to_pkcs8v1()).map_err(|_| KeysError::Generate)?;
+    let private = Zeroizing::new(document.as_ref().to_vec());
+    let PrivateKey { kid: id, public, .. } = PrivateKey::read(&private)?;
+    Ok(NewKey { id, public, private })
+}
+
+/// A public key of 32 bytes as verifiers learn it.
+pub fn json_web_key(public: &[u8]) -> JsonWebKey {
+    JsonWebKey {
+        kty: "OKP".into(),
+        crv: "Ed25519".into(),
+        kid: key_id(public),
+        alg: "EdDSA".into(),
+        r#use: "sig".into(),
+        x: BASE64_URL_SAFE_NO_PAD.encode(public),
+    }
 }
 
 /// Makes the keys of `issuers` that the folder lacks, and a bundle that names every key of the folder. What exists stays.
@@ -103,15 +170,13 @@ pub fn ensure(folder: &Path, issuers: &[&str]) -> Result<(), KeysError> {
     fs::create_dir_all(folder).map_err(|error| KeysError::File(folder.to_owned(), error))?;
     let bundle = folder.join(BUNDLE);
     let mut keys = if bundle.exists() { read_bundle(&bundle)?.keys } else { Vec::new() };
+    keys.retain(|key| key.iss != ACCESS);
     for issuer in issuers {
         let path = folder.join(format!("{issuer}.pem"));
         if !path.exists() {
-            let document =
-                Ed25519KeyPair::generate().and_then(|pair| pair.to_pkcs8v1()).map_err(|_| KeysError::Generate)?;
-            write(&path, 0o600, pem(document.as_ref()).as_bytes())?;
+            write(&path, 0o600, pem(&generate()?.private).as_bytes())?;
         }
-        let pair = Ed25519KeyPair::from_pkcs8(&read_pem(&path)?).map_err(|_| KeysError::Content(path))?;
-        let key = public_jwk(issuer, pair.public_key().as_ref());
+        let key = public_jwk(issuer, &private_key(folder, issuer)?.public);
         keys.retain(|known| known.kid != key.kid);
         keys.push(key);
     }
@@ -134,10 +199,10 @@ fn read_bundle(path: &Path) -> Result<Bundle, KeysError> {
     serde_json::from_slice(&text).map_err(|_| KeysError::Content(path.to_owned()))
 }
 
-fn read_pem(path: &Path) -> Result<Vec<u8>, KeysError> {
-    let text = fs::read_to_string(path).map_err(|error| KeysError::File(path.to_owned(), error))?;
+fn read_pem(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeysError> {
+    let text = Zeroizing::new(fs::read_to_string(path).map_err(|error| KeysError::File(path.to_owned(), error))?);
     let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
-    BASE64_STANDARD.decode(body.trim()).map_err(|_| KeysError::Content(path.to_owned()))
+    BASE64_STANDARD.decode(body.trim()).map(Zeroizing::new).map_err(|_| KeysError::Content(path.to_owned()))
 }
 
 fn pem(der: &[u8]) -> String {

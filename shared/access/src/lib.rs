@@ -3,12 +3,16 @@
 //! [`Rules`] is the table that the .proto files declare. A [`Verifier`] turns the tokens of a request into a [`Caller`],
 //! and [`Admission`] lets him through to a method or refuses. The gateway asks it, and every service asks it again.
 
+mod access_keys;
 mod admission;
 mod caller;
+mod cut;
 pub mod keys;
 mod pages;
+mod principal;
 mod revocations;
 mod rules;
+mod signed;
 mod signer;
 pub mod token;
 mod verifier;
@@ -16,11 +20,13 @@ mod verifier;
 #[cfg(test)]
 mod tests;
 
+pub use access_keys::AccessKeys;
 pub use admission::Admission;
-pub use caller::{Caller, Operator, User, caller, user};
+pub use caller::{Caller, Operator, User, caller, operator, user};
 pub use keys::Keys;
 pub use pages::Pages;
-pub use revocations::Revocations;
+pub use principal::{Principal, account, principal, viewer};
+pub use revocations::{OPERATORS_KEPT, Revocations};
 pub use rules::{Rule, Rules};
 pub use signer::Signer;
 pub use verifier::Verifier;

@@ -48,7 +48,7 @@ mod tests {
 
     fn user(role: Role, grants: &[Grant]) -> User {
         let id = Uuid::nil();
-        User { account_id: id, user_id: id, session_id: id, role, grants: grants.to_vec() }
+        User { account_id: id, user_id: id, session_id: id, role, grants: grants.to_vec(), actor: None }
     }
 
     /// Chapter 1 of what the product promises, written down once more.

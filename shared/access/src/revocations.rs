@@ -6,17 +6,20 @@ use std::{
     time::Duration,
 };
 
-use diwan_proto::identity::v1::{Revocation, RevocationSubject};
+use diwan_proto::identity::v1::{OperatorRevocation, Revocation, RevocationSubject, operator_revocation::Tokens};
 use diwan_runtime::clock::{after, between};
 use jiff::Timestamp;
+use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::token::AccessClaims;
+use crate::token::{OPERATOR_LIFE, OperatorClaims};
 
 /// A verifier that has not heard from identity for longer refuses instead of guessing.
 pub const BOUND: Duration = Duration::from_secs(5);
 /// A revocation is kept for twice the life of an access token; older tokens have expired by themselves.
 const KEPT: Duration = Duration::from_mins(10);
+/// An operator's token lives longer, and so does its revocation; identity tells it for an hour beyond that life.
+pub const OPERATORS_KEPT: Duration = OPERATOR_LIFE.saturating_add(Duration::from_hours(1));
 
 /// What is known of a token's revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,13 +32,21 @@ pub(crate) enum Standing {
 
 /// The revocations that one process knows. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Revocations(Arc<RwLock<Known>>);
+pub struct Revocations(Arc<RwLock<Known>>, Arc<watch::Sender<()>>);
 
 #[derive(Debug, Default)]
 struct Known {
     /// The lowest good epoch of a subject, and when it was learnt.
     epochs: HashMap<Uuid, (i64, Timestamp)>,
+    operators: HashMap<Operators, (i64, Timestamp)>,
     complete_until: Option<Timestamp>,
+}
+
+/// Which tokens of operators; beside it stands until when they were issued, in seconds since 1970, and when that was learnt.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Operators {
+    One(Uuid),
+    Of(String),
 }
 
 impl Revocations {
@@ -53,6 +64,42 @@ impl Revocations {
         known.complete_until = known.complete_until.max(Some(complete_until));
         let horizon = complete_until.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
         known.epochs.retain(|_, (_, learnt)| *learnt >= horizon);
+        drop(known);
+        if !revocations.is_empty() {
+            self.1.send_replace(());
+        }
+    }
+
+    /// Wakes when more is known.
+    pub(crate) fn news(&self) -> watch::Receiver<()> {
+        self.1.subscribe()
+    }
+
+    /// Whether one of the subjects is known to have a higher epoch by now.
+    pub(crate) fn name_any(&self, subjects: &[(Uuid, i64)]) -> bool {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        subjects.iter().any(|(subject, epoch)| known.epochs.get(subject).is_some_and(|(lowest, _)| epoch < lowest))
+    }
+
+    /// Takes in operators' tokens that are refused, before [`Revocations::learn`] says that nothing is missing.
+    pub fn learn_operators(&self, revocations: &[OperatorRevocation], now: Timestamp) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for revocation in revocations {
+            let (which, until) = match &revocation.tokens {
+                Some(Tokens::TokenId(id)) => (Uuid::try_parse(id).ok().map(Operators::One), i64::MAX),
+                Some(Tokens::Operator(name)) => {
+                    let until = revocation.issued_until.map_or(i64::MIN, |until| until.seconds);
+                    (Some(Operators::Of(name.clone())), until)
+                }
+                None => (None, i64::MIN),
+            };
+            let Some(which) = which else { continue };
+            let (issued, learnt) = known.operators.entry(which).or_insert((until, now));
+            *issued = (*issued).max(until);
+            *learnt = (*learnt).max(now);
+        }
+        let horizon = now.checked_sub(OPERATORS_KEPT).unwrap_or(Timestamp::MIN);
+        known.operators.retain(|_, (_, learnt)| *learnt >= horizon);
     }
 
     /// Until when nothing is missing.
@@ -65,18 +112,24 @@ impl Revocations {
         self.complete_until().is_some_and(|until| between(after(until, BOUND), now) == Duration::ZERO)
     }
 
-    pub(crate) fn standing(&self, claims: &AccessClaims, now: Timestamp) -> Standing {
+    /// What has become of subjects since a token was issued in these epochs of theirs.
+    pub(crate) fn standing(&self, subjects: impl IntoIterator<Item = (Uuid, i64)>, now: Timestamp) -> Standing {
         if !self.is_current(now) {
             return Standing::Unknown;
         }
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let epochs = [
-            (claims.acc, claims.epochs.account),
-            (claims.sub, claims.epochs.user),
-            (claims.sid, claims.epochs.session),
-        ];
         let revoked =
             |(subject, epoch): (Uuid, i64)| known.epochs.get(&subject).is_some_and(|(lowest, _)| epoch < *lowest);
-        if epochs.into_iter().any(revoked) { Standing::Revoked } else { Standing::Good }
+        if subjects.into_iter().any(revoked) { Standing::Revoked } else { Standing::Good }
+    }
+
+    pub(crate) fn operator_standing(&self, claims: &OperatorClaims, now: Timestamp) -> Standing {
+        if !self.is_current(now) {
+            return Standing::Unknown;
+        }
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let whose = [Operators::One(claims.jti), Operators::Of(claims.sub.clone())];
+        let revoked = |which| known.operators.get(which).is_some_and(|(until, _)| claims.registered.iat <= *until);
+        if whose.iter().any(revoked) { Standing::Revoked } else { Standing::Good }
     }
 }

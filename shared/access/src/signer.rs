@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
-use diwan_runtime::Clock;
+use diwan_proto::identity::v1::JsonWebKey;
+use diwan_runtime::{Clock, ids};
 use jsonwebtoken::{Algorithm, Header};
 use serde::Serialize;
 
 use crate::{
     keys::{self, KeysError, OPERATOR, PrivateKey},
-    token::{AUDIENCE, OperatorClaims, Registered, ServiceClaims},
+    token::{AUDIENCE, OPERATOR_LIFE, OperatorClaims, Registered, ServiceClaims},
 };
 
 const SERVICE_TOKEN_LIFE: i64 = 60;
@@ -42,17 +43,22 @@ impl Signer {
         Ok(Self { issuer: issuer.to_owned(), key: keys::private_key(folder, issuer)?, clock, cached: Arc::default() })
     }
 
+    /// Signs as `issuer` with a private key in PKCS#8.
+    ///
+    /// # Errors
+    /// [`KeysError::Private`].
+    pub fn from_pkcs8(der: &[u8], issuer: &str, clock: Arc<dyn Clock>) -> Result<Self, KeysError> {
+        Ok(Self { issuer: issuer.to_owned(), key: PrivateKey::read(der)?, clock, cached: Arc::default() })
+    }
+
+    /// The public half of its key.
+    pub fn public_key(&self) -> JsonWebKey {
+        keys::json_web_key(&self.key.public)
+    }
+
     /// What every token of this issuer says: good from now for `life`.
     pub fn registered(&self, audience: &str, life: Duration) -> Registered {
-        let now = self.clock.now().as_second();
-        let life = i64::try_from(life.as_secs()).unwrap_or(i64::MAX);
-        Registered {
-            iss: self.issuer.clone(),
-            aud: audience.to_owned(),
-            iat: now,
-            nbf: now,
-            exp: now.saturating_add(life),
-        }
+        Registered::new(&self.issuer, audience, self.clock.now(), life)
     }
 
     /// Signs claims.
@@ -82,12 +88,19 @@ impl Signer {
         Ok(token)
     }
 
-    /// An operator's token for `name` with `scopes`, good for `life`. Only the signer of [`OPERATOR`] makes good ones.
+    /// An operator's token for `name` with `scopes`, good for `life`, at most [`OPERATOR_LIFE`]; its claims say its id. Only the
+    /// signer of [`OPERATOR`] makes good ones.
+    pub fn operator_claims(&self, name: &str, scopes: Vec<String>, life: Duration) -> OperatorClaims {
+        debug_assert_eq!(self.issuer, OPERATOR);
+        let registered = self.registered(AUDIENCE, life.min(OPERATOR_LIFE));
+        OperatorClaims { registered, jti: ids::new_id(), sub: name.to_owned(), scopes }
+    }
+
+    /// The same, signed.
     ///
     /// # Errors
     /// When the key does not work.
     pub fn operator_token(&self, name: &str, scopes: Vec<String>, life: Duration) -> Result<String, SignError> {
-        debug_assert_eq!(self.issuer, OPERATOR);
-        self.sign(&OperatorClaims { registered: self.registered(AUDIENCE, life), sub: name.to_owned(), scopes })
+        self.sign(&self.operator_claims(name, scopes, life))
     }
 }

@@ -1,10 +1,12 @@
 //! Forged, foreign, stale and revoked tokens, and who the rules admit.
 
+mod principals;
+
 use std::{sync::Arc, time::Duration};
 
 use diwan_proto::{
     access::v1::{self as proto, Grant, Role},
-    identity::v1::{Revocation, RevocationSubject},
+    identity::v1::{KeySet, OperatorRevocation, Revocation, RevocationSubject, operator_revocation::Tokens},
 };
 use diwan_runtime::{Clock, MockClock};
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
@@ -14,7 +16,7 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
-    Admission, Caller, Keys, Operator, Revocations, Rules, SERVICE_TOKEN, Signer, Verifier,
+    AccessKeys, Admission, Caller, Keys, Operator, Revocations, Rules, SERVICE_TOKEN, Signer, Verifier,
     admission::admits,
     keys,
     token::{self, AUDIENCE, AccessClaims, Epochs},
@@ -32,6 +34,16 @@ struct World {
     clock: MockClock,
     revocations: Revocations,
     admission: Admission,
+    access: Signer,
+    access_keys: AccessKeys,
+}
+
+fn access_signer(clock: &MockClock) -> Signer {
+    Signer::from_pkcs8(&keys::generate().unwrap().private, keys::ACCESS, Arc::new(clock.clone())).unwrap()
+}
+
+fn set(signers: &[&Signer]) -> KeySet {
+    KeySet { keys: signers.iter().map(|signer| signer.public_key()).collect() }
 }
 
 impl World {
@@ -41,12 +53,18 @@ impl World {
         let clock = MockClock::at(Timestamp::from_second(1_800_000_000).unwrap());
         let revocations = Revocations::default();
         revocations.learn(&[], clock.now());
-        let verifier = Verifier::new(Keys::load(folder.path()).unwrap(), revocations.clone(), Arc::new(clock.clone()));
+        let public = Keys::load(folder.path()).unwrap();
+        let (access, access_keys) = (access_signer(&clock), public.access().clone());
+        access_keys.learn(&set(&[&access]), clock.now());
+        let verifier = Verifier::new(public, revocations.clone(), Arc::new(clock.clone()));
         let admission = Admission::new(Arc::new(Rules::load().unwrap()), verifier);
-        Self { folder, clock, revocations, admission }
+        Self { folder, clock, revocations, admission, access, access_keys }
     }
 
     fn signer(&self, issuer: &str) -> Signer {
+        if issuer == keys::ACCESS {
+            return self.access.clone();
+        }
         Signer::load(self.folder.path(), issuer, Arc::new(self.clock.clone())).unwrap()
     }
 
@@ -127,12 +145,10 @@ fn a_token_that_is_forged_foreign_or_stale_is_refused() {
 #[test]
 fn a_token_signed_with_the_public_key_as_an_hmac_secret_is_refused() {
     let world = World::new();
-    let bundle: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(world.folder.path().join("trust.json")).unwrap()).unwrap();
-    let key = bundle["keys"].as_array().unwrap().iter().find(|key| key["iss"] == "access").unwrap();
+    let key = world.access.public_key();
     let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256);
-    header.kid = Some(key["kid"].as_str().unwrap().to_owned());
-    let secret = jsonwebtoken::EncodingKey::from_secret(key["x"].as_str().unwrap().as_bytes());
+    header.kid = Some(key.kid);
+    let secret = jsonwebtoken::EncodingKey::from_secret(key.x.as_bytes());
     let token = jsonwebtoken::encode(&header, &world.claims(Role::Owner, &[]), &secret).unwrap();
     assert_eq!(world.call(GET_ACCOUNT, &token), Err(Code::Unauthenticated));
 }
@@ -224,6 +240,7 @@ fn a_key_signs_only_its_own_kind_of_token_in_its_own_name() {
     let by_access = world.signer(keys::ACCESS).sign(&claims).unwrap();
     assert_eq!(world.call(SET_SEATS, &by_access), Err(Code::PermissionDenied));
     claims["iss"] = serde_json::json!(keys::OPERATOR);
+    claims["jti"] = serde_json::json!(Uuid::nil());
     let by_operator = world.signer(keys::OPERATOR).sign(&claims).unwrap();
     assert_eq!(world.call(GET_ACCOUNT, &by_operator), Err(Code::PermissionDenied));
 }
@@ -231,12 +248,10 @@ fn a_key_signs_only_its_own_kind_of_token_in_its_own_name() {
 #[test]
 fn a_key_that_a_token_brings_along_proves_nothing() {
     let world = World::new();
-    let stranger = World::new();
     let good_kid = jsonwebtoken::decode_header(world.token(Role::Owner)).unwrap().kid;
-    let bundle = std::fs::read(stranger.folder.path().join("trust.json")).unwrap();
-    let bundle: serde_json::Value = serde_json::from_slice(&bundle).unwrap();
-    let key = bundle["keys"].as_array().unwrap().iter().find(|key| key["iss"] == keys::ACCESS).unwrap();
-    let private = keys::private_key(stranger.folder.path(), keys::ACCESS).unwrap();
+    let private = keys::PrivateKey::read(&keys::generate().unwrap().private).unwrap();
+    let key = keys::json_web_key(&private.public);
+    let key = serde_json::json!({ "kty": key.kty, "crv": key.crv, "kid": key.kid, "x": key.x });
     for kid in [good_kid, Some(private.kid.clone()), None] {
         let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA);
         header.jwk = serde_json::from_value(key.clone()).ok();
@@ -254,6 +269,130 @@ fn every_method_for_operators_asks_for_a_scope_and_an_empty_one_opens_nothing() 
         assert!(!rule.scope.is_empty(), "{path}");
     }
     let unscoped = proto::Rule { callers: vec![proto::Caller::Operator.into()], ..proto::Rule::default() };
-    let operator = Caller::Operator(Operator { name: "ops".into(), scopes: vec![String::new()] });
+    let operator =
+        Caller::Operator(Operator { name: "ops".into(), token_id: Uuid::nil(), scopes: vec![String::new()] });
     assert!(!admits(&unscoped, &operator));
+}
+
+/// Both keys are accepted as long as both are in the set, and one that has left it is refused at once.
+#[test]
+fn the_set_decides_which_keys_are_good_and_an_older_one_changes_nothing() {
+    let world = World::new();
+    let next = access_signer(&world.clock);
+    let (old, new) = (world.token(Role::Owner), next.sign(&world.claims(Role::Owner, &[])).unwrap());
+    assert_eq!(world.call(GET_ACCOUNT, &new), Err(Code::Unauthenticated));
+    let before = world.clock.now();
+    world.clock.advance(Duration::from_secs(1));
+    world.access_keys.learn(&set(&[&world.access, &next]), world.clock.now());
+    assert!(world.call(GET_ACCOUNT, &old).is_ok() && world.call(GET_ACCOUNT, &new).is_ok());
+    world.access_keys.learn(&set(&[&next]), world.clock.now());
+    assert_eq!(world.call(GET_ACCOUNT, &old), Err(Code::Unauthenticated), "withdrawn");
+    world.access_keys.learn(&set(&[&world.access]), before);
+    assert_eq!(world.call(GET_ACCOUNT, &old), Err(Code::Unauthenticated), "told by a replica that is behind");
+    assert!(world.call(GET_ACCOUNT, &new).is_ok());
+}
+
+#[test]
+fn whoever_has_not_heard_of_a_key_yet_does_not_call_its_token_bad() {
+    let world = World::new();
+    let unheard = access_signer(&world.clock).sign(&world.claims(Role::Owner, &[])).unwrap();
+    world.clock.advance(Duration::from_secs(6));
+    assert_eq!(world.call(GET_ACCOUNT, &unheard), Err(Code::Unavailable));
+    assert_eq!(world.call(GET_ACCOUNT, "nonsense"), Err(Code::Unauthenticated));
+    world.revocations.learn(&[], world.clock.now());
+    assert_eq!(world.call(GET_ACCOUNT, &unheard), Err(Code::Unauthenticated));
+}
+
+#[test]
+fn a_key_in_the_bundle_never_signs_access_tokens() {
+    let world = World::new();
+    let bundle = world.folder.path().join("trust.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&std::fs::read(&bundle).unwrap()).unwrap();
+    let own = access_signer(&world.clock);
+    let key = own.public_key();
+    let entry = serde_json::json!({ "kty": key.kty, "crv": key.crv, "kid": key.kid, "x": key.x, "iss": keys::ACCESS });
+    json["keys"].as_array_mut().unwrap().push(entry);
+    std::fs::write(&bundle, serde_json::to_vec(&json).unwrap()).unwrap();
+    let public = Keys::load(world.folder.path()).unwrap();
+    let verifier = Verifier::new(public, world.revocations.clone(), Arc::new(world.clock.clone()));
+    let token = own.sign(&world.claims(Role::Owner, &[])).unwrap();
+    let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap())]);
+    assert_eq!(verifier.caller(&headers, "identity").map_err(|fault| fault.code()), Err(Code::Unauthenticated));
+}
+
+fn refused(tokens: Tokens, issued_until: i64) -> OperatorRevocation {
+    let issued_until = Some(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(issued_until.unsigned_abs()));
+    OperatorRevocation {
+        tokens: Some(tokens),
+        issued_until: issued_until.map(Into::into),
+        ..OperatorRevocation::default()
+    }
+}
+
+#[test]
+fn an_operators_token_is_refused_by_its_id_or_by_his_name_and_time() {
+    let world = World::new();
+    let signer = world.signer(keys::OPERATOR);
+    let made = |name: &str| {
+        let claims = signer.operator_claims(name, vec!["billing.write".into()], Duration::from_hours(1));
+        (claims.jti, signer.sign(&claims).unwrap())
+    };
+    let ((id, one), (_, other), (_, stranger)) = (made("ada"), made("ada"), made("bo"));
+    let revoke = |tokens| {
+        world.revocations.learn_operators(&[refused(tokens, world.clock.now().as_second())], world.clock.now());
+    };
+    revoke(Tokens::TokenId(id.to_string()));
+    assert_eq!(world.call(SET_SEATS, &one), Err(Code::Unauthenticated));
+    assert!(world.call(SET_SEATS, &other).is_ok());
+    revoke(Tokens::Operator("ada".into()));
+    assert_eq!(world.call(SET_SEATS, &other), Err(Code::Unauthenticated));
+    assert!(world.call(SET_SEATS, &stranger).is_ok());
+    world.clock.advance(Duration::from_secs(1));
+    world.revocations.learn(&[], world.clock.now());
+    let (_, later) = made("ada");
+    assert!(world.call(SET_SEATS, &later).is_ok(), "made after the time");
+}
+
+#[test]
+fn a_revoked_operators_token_stays_refused_for_as_long_as_one_can_live_and_a_longer_life_is_refused() {
+    let world = World::new();
+    let signer = world.signer(keys::OPERATOR);
+    let mut claims = signer.operator_claims("ada", vec!["billing.write".into()], Duration::from_hours(48));
+    assert_eq!(claims.registered.exp - claims.registered.iat, 24 * 3600, "no longer one is made");
+    let id = Tokens::TokenId(claims.jti.to_string());
+    let token = signer.sign(&claims).unwrap();
+    world.revocations.learn_operators(&[refused(id, 0)], world.clock.now());
+    world.clock.advance(Duration::from_hours(24) - Duration::from_secs(1));
+    world.revocations.learn_operators(&[], world.clock.now());
+    world.revocations.learn(&[], world.clock.now());
+    assert_eq!(world.call(SET_SEATS, &token), Err(Code::Unauthenticated));
+    claims.jti = Uuid::from_u128(7);
+    assert!(world.call(SET_SEATS, &signer.sign(&claims).unwrap()).is_ok(), "the same token under another id is good");
+    claims.registered.exp += 1;
+    assert_eq!(world.call(SET_SEATS, &signer.sign(&claims).unwrap()), Err(Code::Unauthenticated));
+}
+
+#[test]
+fn a_verifier_that_has_heard_nothing_for_five_seconds_refuses_operators_too() {
+    let world = World::new();
+    let token =
+        world.signer(keys::OPERATOR).operator_token("ada", vec!["billing.write".into()], Duration::from_hours(1));
+    world.clock.advance(Duration::from_secs(6));
+    assert_eq!(world.call(SET_SEATS, &token.unwrap()), Err(Code::Unavailable));
+}
+
+#[test]
+fn every_single_changed_character_and_every_cut_makes_a_token_bad() {
+    let world = World::new();
+    let good = world.token(Role::Owner);
+    for at in 0..good.len() {
+        assert_eq!(world.call(GET_ACCOUNT, &good[..at]), Err(Code::Unauthenticated), "cut to {at}");
+    }
+    // The last character of each part carries bits that base64url ignores or rejects; the rest are all signed.
+    for (at, byte) in good.bytes().enumerate().filter(|(_, byte)| *byte != b'.') {
+        let mut changed = good.clone().into_bytes();
+        changed[at] = if byte == b'A' { b'Q' } else { b'A' };
+        let changed = String::from_utf8(changed).unwrap();
+        assert_eq!(world.call(GET_ACCOUNT, &changed), Err(Code::Unauthenticated), "changed at {at}");
+    }
 }

@@ -3,16 +3,22 @@
 use std::sync::Arc;
 
 use diwan_fault::{Code, Fault};
+use diwan_proto::identity::v1::KeySet;
 use diwan_runtime::Clock;
 use http::{HeaderMap, header::AUTHORIZATION};
 use jsonwebtoken::{Algorithm, Validation};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+use uuid::Uuid;
 
 use crate::{
-    Caller, Keys, Operator, Revocations, SERVICE_TOKEN, User,
+    Caller, Keys, Operator, Principal, Revocations, SERVICE_TOKEN, User,
     keys::{ACCESS, OPERATOR},
     revocations::{BOUND, Standing},
-    token::{AUDIENCE, AccessClaims, LEEWAY, LONGEST, OperatorClaims, Registered, ServiceClaims},
+    token::{
+        AUDIENCE, LEEWAY, LONGEST, Mandate, OPERATOR_LIFE, OperatorClaims, PrincipalClaims, Registered, ServiceClaims,
+        UserClaims,
+    },
 };
 
 /// Verifies tokens for one process.
@@ -32,8 +38,8 @@ impl Verifier {
     /// Who sent these headers to `service`. A service's own token goes before a user's: it says who is on the line.
     ///
     /// # Errors
-    /// UNAUTHENTICATED for a token that is not good; UNAVAILABLE, reason REVOCATION_UNKNOWN, for a user's token while
-    /// identity has been silent for too long.
+    /// UNAUTHENTICATED for a token that is not good; UNAVAILABLE, reason REVOCATION_UNKNOWN, for a user's or an operator's
+    /// while identity has been silent for too long.
     pub fn caller(&self, headers: &HeaderMap, service: &str) -> Result<Caller, Fault> {
         if let Some(token) = headers.get(SERVICE_TOKEN) {
             return self.service(token.to_str().map_err(|_| unauthenticated("not ASCII"))?, service);
@@ -47,6 +53,15 @@ impl Verifier {
         self.bearer(token.trim())
     }
 
+    /// The keys of access tokens; `None` while identity has been silent for too long.
+    pub(crate) fn key_set(&self) -> Option<KeySet> {
+        self.knows_revocations().then(|| self.keys.access().set())
+    }
+
+    pub(crate) fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
     pub(crate) fn knows_revocations(&self) -> bool {
         self.revocations.is_current(self.clock.now())
     }
@@ -54,28 +69,60 @@ impl Verifier {
     fn bearer(&self, token: &str) -> Result<Caller, Fault> {
         match self.issuer(token)? {
             ACCESS => self.access(token),
-            OPERATOR => {
-                let claims: OperatorClaims = self.claims(token, OPERATOR)?;
-                self.check(&claims.registered, AUDIENCE)?;
-                Ok(Caller::Operator(Operator { name: claims.sub, scopes: claims.scopes }))
-            }
+            OPERATOR => self.operator(token),
             _ => Err(unauthenticated("a service's token is no bearer token")),
         }
     }
 
     fn access(&self, token: &str) -> Result<Caller, Fault> {
-        let claims: AccessClaims = self.claims(token, ACCESS)?;
+        let claims: Value = self.claims(token, ACCESS)?;
+        if claims.get("kind").is_some() { self.principal(claims) } else { self.user(claims) }
+    }
+
+    fn user(&self, claims: Value) -> Result<Caller, Fault> {
+        let UserClaims { user: claims, act } = read(claims)?;
         self.check(&claims.registered, AUDIENCE)?;
-        match self.revocations.standing(&claims, self.clock.now()) {
-            Standing::Good => Ok(Caller::User(User {
-                account_id: claims.acc,
-                user_id: claims.sub,
-                session_id: claims.sid,
-                role: claims.role(),
-                grants: claims.grants(),
-            })),
+        self.stands(claims.subjects().into_iter().chain(act.iter().flat_map(Mandate::subjects)))?;
+        Ok(Caller::User(User {
+            account_id: claims.acc,
+            user_id: claims.sub,
+            session_id: claims.sid,
+            role: claims.role(),
+            grants: claims.grants(),
+            actor: act,
+        }))
+    }
+
+    fn principal(&self, claims: Value) -> Result<Caller, Fault> {
+        let claims: PrincipalClaims = read(claims)?;
+        self.check(&claims.registered, AUDIENCE)?;
+        let principal = Principal::from(claims);
+        self.stands(principal.subjects())?;
+        Ok(Caller::Principal(principal))
+    }
+
+    /// Refuses where one of the subjects has a higher epoch by now.
+    pub(crate) fn stands(&self, subjects: impl IntoIterator<Item = (Uuid, i64)>) -> Result<(), Fault> {
+        match self.revocations.standing(subjects, self.clock.now()) {
+            Standing::Good => Ok(()),
             Standing::Revoked => Err(unauthenticated("revoked")),
-            Standing::Unknown => Err(Fault::new(Code::Unavailable, "REVOCATION_UNKNOWN").retry_after(BOUND)),
+            Standing::Unknown => Err(unknown()),
+        }
+    }
+
+    fn operator(&self, token: &str) -> Result<Caller, Fault> {
+        let claims: OperatorClaims = self.claims(token, OPERATOR)?;
+        self.check(&claims.registered, AUDIENCE)?;
+        let life = claims.registered.exp.saturating_sub(claims.registered.iat);
+        if u64::try_from(life).is_ok_and(|life| life > OPERATOR_LIFE.as_secs()) {
+            return Err(unauthenticated("good for too long"));
+        }
+        match self.revocations.operator_standing(&claims, self.clock.now()) {
+            Standing::Good => {
+                Ok(Caller::Operator(Operator { name: claims.sub, token_id: claims.jti, scopes: claims.scopes }))
+            }
+            Standing::Revoked => Err(unauthenticated("revoked")),
+            Standing::Unknown => Err(unknown()),
         }
     }
 
@@ -97,13 +144,13 @@ impl Verifier {
         }
         let header = jsonwebtoken::decode_header(token).map_err(refused)?;
         let kid = header.kid.ok_or_else(|| unauthenticated("no key id"))?;
-        self.keys.find(&kid).map(|(issuer, _)| issuer).ok_or_else(|| unauthenticated("unknown key"))
+        self.keys.find(&kid).map(|(issuer, _)| issuer).ok_or_else(|| self.unknown_key())
     }
 
-    fn claims<C: DeserializeOwned>(&self, token: &str, issuer: &str) -> Result<C, Fault> {
+    pub(crate) fn claims<C: DeserializeOwned>(&self, token: &str, issuer: &str) -> Result<C, Fault> {
         let header = jsonwebtoken::decode_header(token).map_err(refused)?;
         let kid = header.kid.unwrap_or_default();
-        let (owner, key) = self.keys.find(&kid).ok_or_else(|| unauthenticated("unknown key"))?;
+        let (owner, key) = self.keys.find(&kid).ok_or_else(|| self.unknown_key())?;
         if owner != issuer {
             return Err(unauthenticated("another issuer's key"));
         }
@@ -113,7 +160,12 @@ impl Verifier {
         validation.validate_aud = false;
         validation.set_required_spec_claims::<&str>(&[]);
         validation.set_issuer(&[issuer]);
-        Ok(jsonwebtoken::decode(token, key, &validation).map_err(refused)?.claims)
+        Ok(jsonwebtoken::decode(token, &key, &validation).map_err(refused)?.claims)
+    }
+
+    /// A process that has just started has not been told of any key yet: its callers are not to lose their sessions for that.
+    fn unknown_key(&self) -> Fault {
+        if self.knows_revocations() { unauthenticated("unknown key") } else { unknown() }
     }
 
     fn check(&self, registered: &Registered, audience: &str) -> Result<(), Fault> {
@@ -131,10 +183,18 @@ impl Verifier {
     }
 }
 
+fn unknown() -> Fault {
+    Fault::new(Code::Unavailable, "REVOCATION_UNKNOWN").retry_after(BOUND)
+}
+
 /// The caller learns that his token is not good, the log learns why.
 fn unauthenticated(why: &'static str) -> Fault {
     tracing::debug!(why, "a token was refused");
     Fault::new(Code::Unauthenticated, "UNAUTHENTICATED")
+}
+
+fn read<C: DeserializeOwned>(claims: Value) -> Result<C, Fault> {
+    serde_json::from_value(claims).map_err(|_| unauthenticated("other claims"))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]

@@ -40,7 +40,7 @@ pub enum SetupError {
 
 impl Context {
     /// The context of `service`, whose keys stand in the folder `DIWAN_KEYS` (`.diwan/keys` where it is not set). From
-    /// now on it follows identity's revocations.
+    /// now on it follows identity's revocations and the keys of access tokens.
     ///
     /// # Errors
     /// See [`SetupError`].
@@ -54,9 +54,11 @@ impl Context {
         let keys = env.path("DIWAN_KEYS", ".diwan/keys");
         let signer = Signer::load(&keys, service, clock.clone())?;
         let revocations = Revocations::default();
-        let verifier = Verifier::new(Keys::load(&keys)?, revocations.clone(), clock.clone());
+        let public = Keys::load(&keys)?;
+        let access = public.access().clone();
+        let verifier = Verifier::new(public, revocations.clone(), clock.clone());
         let rules = Rules::load().map_err(|error| SetupError::Rules(error.into()))?;
-        follow::revocations(&drain, network.to("identity").signed(&signer), revocations, clock.clone());
+        follow::revocations(&drain, network.to("identity").signed(&signer), revocations, access, clock.clone());
         let admission = Admission::new(Arc::new(rules), verifier);
         Ok(Self { env, clock, drain, network, admission, signer, keys })
     }

@@ -1,8 +1,8 @@
-//! Follows identity's revocations.
+//! Follows what identity tells verifiers: the keys of access tokens, and what was revoked.
 
 use std::{sync::Arc, time::Duration};
 
-use diwan_access::Revocations;
+use diwan_access::{AccessKeys, Revocations};
 use diwan_proto::identity::v1::{WatchRevocationsRequest, revocation_service_client::RevocationServiceClient};
 use diwan_runtime::{Clock, Drain, worker};
 use diwan_transport::Transport;
@@ -15,12 +15,18 @@ const SILENCE: Duration = Duration::from_secs(3);
 /// Until the next try. It does not grow: after five seconds without news every user is refused.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Keeps `revocations` up to date for as long as the process runs.
-pub(crate) fn revocations(drain: &Drain, identity: Transport, revocations: Revocations, clock: Arc<dyn Clock>) {
+/// Keeps `revocations` and `keys` up to date for as long as the process runs.
+pub(crate) fn revocations(
+    drain: &Drain,
+    identity: Transport,
+    revocations: Revocations,
+    keys: AccessKeys,
+    clock: Arc<dyn Clock>,
+) {
     worker::supervise(drain, "revocations", move || {
-        let (identity, revocations, clock) = (identity.clone(), revocations.clone(), clock.clone());
+        let (identity, revocations, keys, clock) = (identity.clone(), revocations.clone(), keys.clone(), clock.clone());
         async move {
-            let ended = follow(identity, revocations, clock).await;
+            let ended = follow(identity, revocations, keys, clock).await;
             if let Err(status) = &ended {
                 tracing::warn!(%status, "identity's revocations cannot be followed");
                 tokio::time::sleep(PAUSE).await;
@@ -30,7 +36,12 @@ pub(crate) fn revocations(drain: &Drain, identity: Transport, revocations: Revoc
     });
 }
 
-async fn follow(identity: Transport, revocations: Revocations, clock: Arc<dyn Clock>) -> Result<(), Status> {
+async fn follow(
+    identity: Transport,
+    revocations: Revocations,
+    keys: AccessKeys,
+    clock: Arc<dyn Clock>,
+) -> Result<(), Status> {
     let mut client = RevocationServiceClient::new(identity);
     let mut stream = client.watch_revocations(WatchRevocationsRequest {}).await?.into_inner();
     loop {
@@ -40,6 +51,12 @@ async fn follow(identity: Transport, revocations: Revocations, clock: Arc<dyn Cl
         let until = message.complete_until.unwrap_or_default();
         let until = Timestamp::new(until.seconds, until.nanos).unwrap_or(Timestamp::UNIX_EPOCH);
         // A clock of identity's that runs ahead must not stretch the bound.
-        revocations.learn(&message.revocations, until.min(clock.now()));
+        let until = until.min(clock.now());
+        if let Some(set) = &message.key_set {
+            keys.learn(set, until);
+        }
+        revocations.learn_operators(&message.operator_revocations, until);
+        // Last: only now is everything known that was true then.
+        revocations.learn(&message.revocations, until);
     }
 }

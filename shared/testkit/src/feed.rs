@@ -12,7 +12,7 @@ use diwan_proto::{
         feed_service_server::{FeedService, FeedServiceServer},
     },
     identity::v1::{
-        WatchRevocationsRequest, WatchRevocationsResponse,
+        KeySet, WatchRevocationsRequest, WatchRevocationsResponse,
         revocation_service_server::{RevocationService, RevocationServiceServer},
     },
 };
@@ -40,8 +40,19 @@ impl Default for FakeFeed {
 impl FakeFeed {
     /// As the service `name`, which knows of no revocation where it is identity.
     pub async fn methods(&self, name: &'static str) -> Methods {
-        let methods = Methods::new(name).with(FeedServiceServer::new(self.clone())).await;
-        if name == "identity" { methods.with(RevocationServiceServer::new(NoRevocations)).await } else { methods }
+        let methods = self.methods_without_revocations(name).await;
+        let silent = NoRevocations { keys: None };
+        if name == "identity" { methods.with(RevocationServiceServer::new(silent)).await } else { methods }
+    }
+
+    /// As identity, which tells processes of their own the keys of access tokens: see [`crate::World::access_keys`].
+    pub async fn identity(&self, keys: KeySet) -> Methods {
+        let revocations = RevocationServiceServer::new(NoRevocations { keys: Some(keys) });
+        self.methods_without_revocations("identity").await.with(revocations).await
+    }
+
+    async fn methods_without_revocations(&self, name: &'static str) -> Methods {
+        Methods::new(name).with(FeedServiceServer::new(self.clone())).await
     }
 
     /// Appends an event.
@@ -89,8 +100,10 @@ impl FeedService for FakeFeed {
     }
 }
 
-/// Says ten times a second that nobody was revoked.
-struct NoRevocations;
+/// Says ten times a second that nobody was revoked, and these keys.
+struct NoRevocations {
+    keys: Option<KeySet>,
+}
 
 #[tonic::async_trait]
 impl RevocationService for NoRevocations {
@@ -100,11 +113,16 @@ impl RevocationService for NoRevocations {
         &self,
         _: Request<WatchRevocationsRequest>,
     ) -> Result<Response<Self::WatchRevocationsStream>, Status> {
-        Ok(Response::new(Box::pin(stream::unfold(Duration::ZERO, |pause| async move {
+        let keys = self.keys.clone();
+        Ok(Response::new(Box::pin(stream::unfold((Duration::ZERO, keys), |(pause, key_set)| async move {
             tokio::time::sleep(pause).await;
             let complete_until = Some(prost_types::Timestamp::from(std::time::SystemTime::from(SystemClock.now())));
-            let beat = WatchRevocationsResponse { complete_until, ..WatchRevocationsResponse::default() };
-            Some((Ok(beat), Duration::from_millis(100)))
+            let beat = WatchRevocationsResponse {
+                complete_until,
+                key_set: key_set.clone(),
+                ..WatchRevocationsResponse::default()
+            };
+            Some((Ok(beat), (Duration::from_millis(100), key_set)))
         }))))
     }
 }

@@ -3,11 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use diwan_access::{
-    Admission, Keys, Revocations, Rules, Signer, Verifier, keys,
+    AccessKeys, Admission, Keys, Revocations, Rules, Signer, Verifier, keys,
     token::{AUDIENCE, AccessClaims, Epochs},
 };
 use diwan_launch::{Component, Context};
-use diwan_proto::access::v1::{Grant, Role};
+use diwan_proto::{
+    access::v1::{Grant, Role},
+    identity::v1::{GetKeySetRequest, KeySet, signing_key_service_client::SigningKeyServiceClient},
+};
 use diwan_runtime::{Clock, Drain, Env, ids};
 use diwan_transport::{Network, Transport};
 use http::header::AUTHORIZATION;
@@ -31,6 +34,9 @@ pub struct World {
     /// Who may call what.
     pub admission: Admission,
     keys: TempDir,
+    /// Signs the tokens of [`Person`]s, in identity's place.
+    access: Signer,
+    access_keys: AccessKeys,
 }
 
 /// A user whom a test calls as.
@@ -66,9 +72,37 @@ impl World {
         keys::ensure(keys.path(), &keys::ISSUERS).expect("keys");
         let revocations = Revocations::default();
         revocations.learn(&[], Timestamp::MAX);
-        let verifier = Verifier::new(Keys::load(keys.path()).expect("keys"), revocations.clone(), clock.clone());
+        let key = keys::generate().expect("a key");
+        let access = Signer::from_pkcs8(&key.private, keys::ACCESS, clock.clone()).expect("a key");
+        let public = Keys::load(keys.path()).expect("keys");
+        let access_keys = public.access().clone();
+        access_keys.learn(&KeySet { keys: vec![access.public_key()] }, Timestamp::MIN);
+        let verifier = Verifier::new(public, revocations.clone(), clock.clone());
         let admission = Admission::new(Arc::new(Rules::load().expect("rules")), verifier);
-        Self { clock, network: Network::local(), drain: Drain::new(), revocations, admission, keys }
+        Self {
+            clock,
+            network: Network::local(),
+            drain: Drain::new(),
+            revocations,
+            admission,
+            keys,
+            access,
+            access_keys,
+        }
+    }
+
+    /// The keys of the tokens of [`Person`]s, as identity tells them.
+    pub fn access_keys(&self) -> KeySet {
+        KeySet { keys: vec![self.access.public_key()] }
+    }
+
+    /// Accepts the tokens of a real identity in this world, beside its own: its keys are asked for once.
+    pub async fn accept_tokens_of_identity(&self) {
+        let mut identity = SigningKeyServiceClient::new(self.to("identity"));
+        let answer = identity.get_key_set(GetKeySetRequest {}).await.expect("identity's keys").into_inner();
+        let mut set = answer.key_set.expect("a set");
+        set.keys.push(self.access.public_key());
+        self.access_keys.learn(&set, Timestamp::MAX);
     }
 
     /// What a process gives to `service`.
@@ -93,6 +127,9 @@ impl World {
 
     /// Signs as `issuer`.
     pub fn signer(&self, issuer: &str) -> Signer {
+        if issuer == keys::ACCESS {
+            return self.access.clone();
+        }
         Signer::load(self.keys.path(), issuer, self.clock.clone()).expect("the issuer's key")
     }
 
@@ -106,14 +143,19 @@ impl World {
         self.network.to(service).signed(&self.signer(caller))
     }
 
-    /// An access token of `person`, good for an hour.
+    /// An access token of `person` in a session of its own, good for an hour.
     pub fn token(&self, person: &Person) -> String {
-        let signer = self.signer(keys::ACCESS);
+        self.token_of(person, ids::new_id())
+    }
+
+    /// An access token of a session of `person`, good for an hour.
+    pub fn token_of(&self, person: &Person, session: Uuid) -> String {
+        let signer = &self.access;
         let claims = AccessClaims {
             registered: signer.registered(AUDIENCE, TOKEN_LIFE),
             sub: person.user,
             acc: person.account,
-            sid: ids::new_id(),
+            sid: session,
             role: person.role.into(),
             grants: person.grants.iter().map(|grant| i32::from(*grant)).collect(),
             epochs: Epochs::default(),

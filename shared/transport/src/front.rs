@@ -23,6 +23,7 @@ use crate::{
     ANSWERED_BY, Origins, Tls,
     audited::Audited,
     context,
+    cut::Revocable,
     deadline::{self, Limited},
     forwarded::Proved,
     tls::Certified,
@@ -58,6 +59,8 @@ pub(crate) struct Doorway {
     pub(crate) origins: Option<Origins>,
     /// When a client is asked to connect anew.
     pub(crate) longest_connection: Option<Duration>,
+    /// Whether the public keys of access tokens are served over HTTP, too.
+    pub(crate) publishes_keys: bool,
     /// What is spoken under HTTP/2; without it whoever listens on the way reads along.
     pub(crate) tls: Option<Tls>,
 }
@@ -74,6 +77,18 @@ impl Front {
     pub fn for_browsers(mut self, origins: Origins) -> Self {
         self.doorway.origins = Some(origins);
         self
+    }
+
+    /// Serves the public keys of access tokens, too: `/.well-known/jwks.json` over HTTP/1.1 and HTTP/2.
+    #[must_use]
+    pub fn publishing_keys(mut self) -> Self {
+        self.doorway.publishes_keys = true;
+        self
+    }
+
+    /// Who is let in.
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// Asks clients to connect anew after about `age` (GOAWAY; calls under way end in peace): behind a balancer of
@@ -128,10 +143,14 @@ impl Front {
             }
             Ok(caller) => {
                 request.extensions_mut().insert(caller);
+                let cut = self.admission.cut(request.uri().path(), request.headers());
                 let mut answer = self.audited.answer(request, &*self.behind).await;
                 // The innermost says it: at the gateway, the service that let the caller in, too.
                 answer.headers_mut().entry(ANSWERED_BY).or_insert(HeaderValue::from_static(self.name));
-                answer
+                match cut {
+                    Some(cut) => answer.map(|body| Body::new(Revocable::new(body, cut))),
+                    None => answer,
+                }
             }
             Err(fault) => Status::from(fault).into_http(),
         }

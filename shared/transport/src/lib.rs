@@ -7,9 +7,11 @@
 mod audited;
 mod client;
 pub mod context;
+mod cut;
 mod deadline;
 mod forwarded;
 mod front;
+mod jwks;
 mod methods;
 mod network;
 mod preread;

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, future::Future, io, net::SocketAddr, time::Duration};
 
 use diwan_runtime::Drain;
+use http::Version;
 use hyper::{
     body::Incoming,
     rt::{Read, Write},
@@ -20,7 +21,7 @@ use tokio::{
 };
 use tonic::body::Body;
 
-use crate::{Front, preread::Preread, tls::Certified, web};
+use crate::{Front, jwks, preread::Preread, tls::Certified, web};
 
 const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
@@ -107,10 +108,11 @@ where
         None => return,
     };
     let ending = ending(drain, front.doorway.longest_connection);
-    let ended = match (stream.beginning() == PREFACE, &front.doorway.origins) {
+    let speaks_http1 = front.doorway.origins.is_some() || front.doorway.publishes_keys;
+    let ended = match (stream.beginning() == PREFACE, speaks_http1) {
         (true, _) => until(ending, http2(TokioIo::new(stream), connection, front)).await,
-        (false, Some(_)) => until(ending, http1(TokioIo::new(stream), connection, front)).await,
-        (false, None) => return tracing::debug!("a client that does not speak HTTP/2 was let go"),
+        (false, true) => until(ending, http1(TokioIo::new(stream), connection, front)).await,
+        (false, false) => return tracing::debug!("a client that does not speak HTTP/2 was let go"),
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended with an error");
@@ -145,6 +147,9 @@ async fn respond(
     connection: Connection,
     mut request: http::Request<Incoming>,
 ) -> Result<http::Response<Body>, Infallible> {
+    if front.doorway.publishes_keys && jwks::is_asked_for(&request) {
+        return Ok(jwks::answer(front.admission(), &request));
+    }
     front.believe_only_the_gateway(request.headers_mut(), connection.certified.as_ref());
     request.extensions_mut().insert(connection.peer);
     if let Some(certified) = connection.certified {
@@ -153,6 +158,7 @@ async fn respond(
     let request = request.map(Body::new);
     Ok(match front.doorway.origins.clone() {
         Some(origins) => web::answer(front, &origins, request).await,
+        None if request.version() != Version::HTTP_2 => jwks::not_found(),
         None => front.answer(request).await,
     })
 }

@@ -6,5 +6,6 @@ mod context;
 mod deadlines;
 mod draining;
 mod failures;
+mod jwks;
 mod support;
 mod tls;

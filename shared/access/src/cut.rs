@@ -1,0 +1,67 @@
+//! Calls that go on after they were let in: a stream is no better than the token it was opened with.
+
+use std::{collections::BTreeSet, sync::LazyLock};
+
+use diwan_proto::DESCRIPTORS;
+use http::{HeaderMap, header::AUTHORIZATION};
+use prost_reflect::{DescriptorPool, MethodDescriptor};
+use serde_json::Value;
+use tokio::sync::watch::error::RecvError;
+use uuid::Uuid;
+
+use crate::{
+    Admission, Principal, Revocations, SERVICE_TOKEN, Verifier,
+    keys::ACCESS,
+    token::{Mandate, PrincipalClaims, UserClaims},
+};
+
+/// The paths of the methods whose answer is a stream. The build checks the descriptors.
+static STREAMS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+    let pool = DescriptorPool::decode(DESCRIPTORS).unwrap_or_default();
+    let services: Vec<_> = pool.services().collect();
+    let methods = services.iter().flat_map(|service| service.methods().collect::<Vec<_>>());
+    let streams = methods.filter(MethodDescriptor::is_server_streaming);
+    streams.map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name())).collect()
+});
+
+impl Admission {
+    /// Completes when the access is cut with which somebody was let in to the stream at `path`: his session was ended or revoked, he
+    /// was deactivated, or his account is closed. What a token says of a role has changed then, too. `None` where there is no stream,
+    /// or no access token.
+    pub fn cut(&self, path: &str, headers: &HeaderMap) -> Option<impl Future<Output = ()> + Send + use<>> {
+        if !STREAMS.contains(path) || headers.contains_key(SERVICE_TOKEN) {
+            return None;
+        }
+        let subjects = self.verifier().grounds(headers)?;
+        let revocations = self.verifier().revocations().clone();
+        Some(async move {
+            // Only a process that ends forgets what it has been told.
+            if cut(&revocations, &subjects).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+}
+
+/// Subscribes before it looks, so that no revocation comes between.
+async fn cut(revocations: &Revocations, subjects: &[(Uuid, i64)]) -> Result<(), RecvError> {
+    let mut news = revocations.news();
+    while !revocations.name_any(subjects) {
+        news.changed().await?;
+    }
+    Ok(())
+}
+
+impl Verifier {
+    /// Whom and what an access token names, with the epochs that it was issued in. Nothing but its signature is looked at.
+    fn grounds(&self, headers: &HeaderMap) -> Option<Vec<(Uuid, i64)>> {
+        let (_, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+        let claims: Value = self.claims(token.trim(), ACCESS).ok()?;
+        if claims.get("kind").is_some() {
+            let claims: PrincipalClaims = serde_json::from_value(claims).ok()?;
+            return Some(Principal::from(claims).subjects().collect());
+        }
+        let UserClaims { user, act } = serde_json::from_value(claims).ok()?;
+        Some(user.subjects().into_iter().chain(act.iter().flat_map(Mandate::subjects)).collect())
+    }
+}

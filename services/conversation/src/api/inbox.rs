@@ -62,7 +62,7 @@ impl InboxService for Api {
         let request_id = fields.request_id(&message.request_id);
         let state = chosen(&mut fields, message.state());
         fields.finish()?;
-        let agent = (caller.account_id, caller.user_id);
+        let agent = (caller.account_id, caller.user_id, caller.session_id);
         let once =
             answers::Request::new(caller.account_id, &request_id, "SetAvailability", &message).by(caller.user_id);
         let now = self.0.clock.now();

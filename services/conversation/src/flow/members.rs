@@ -47,6 +47,8 @@ pub async fn membership_changed(
     member: bool,
     now: Timestamp,
 ) -> Result<Vec<Team>, Error> {
+    // A deactivation locks every slot that its user has: none may come to be beside it, to be filled after it has looked.
+    users::hold(tx, account, user).await?;
     teams::lock(tx, account, team).await?;
     if !slots::set_member(tx, account, team, user, version, member).await? {
         return Ok(Vec::new());

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// A live session begins: whoever was OFFLINE gets his role's default, anybody else keeps what he chose. Returns his availability
+/// A live session begins: whoever was OFFLINE gets what he chose since he signed in, or his role's default; anybody else stays what he is. Returns his availability
 /// and the teams that the routing looks at.
 pub async fn enter(
     tx: &mut Tx,
@@ -40,24 +40,26 @@ pub async fn enter(
         return Ok((present, Vec::new()));
     }
     let default = if caller.is_administrator() { Availability::Watching } else { Availability::Active };
-    Ok((become_available(tx, account, user, default, now).await?, teams))
+    let state = presence::chosen(tx, account, user, caller.session_id).await?.unwrap_or(default);
+    Ok((become_available(tx, account, user, state, now).await?, teams))
 }
 
-/// Switches a user with a live session. Returns his availability and the teams that the routing looks at.
+/// Switches a user with a live session, until he signs out of `sign_in`. Returns his availability and the teams that the routing looks at.
 pub async fn switch(
     tx: &mut Tx,
-    (account, user): (Uuid, Uuid),
+    (account, user, sign_in): (Uuid, Uuid, Uuid),
     state: Availability,
     now: Timestamp,
 ) -> Result<(Presence, Vec<Team>), Error> {
     users::require_active(tx, account, user).await?;
     let teams = lock_agent(tx, account, user).await?;
-    match presence::lock(tx, account, user).await? {
-        None => Err(Error::NoLiveSession),
-        Some(present) if present.state == Availability::Offline => Err(Error::NoLiveSession),
-        Some(present) if present.state == state => Ok((present, Vec::new())),
-        Some(_) => Ok((become_available(tx, account, user, state, now).await?, teams)),
+    let present = presence::lock(tx, account, user).await?;
+    let present = present.filter(|present| present.state != Availability::Offline).ok_or(Error::NoLiveSession)?;
+    presence::choose(tx, account, user, state, sign_in).await?;
+    if present.state == state {
+        return Ok((present, Vec::new()));
     }
+    Ok((become_available(tx, account, user, state, now).await?, teams))
 }
 
 /// Makes a user OFFLINE if his last session has been over for the grace period.

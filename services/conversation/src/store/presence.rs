@@ -90,6 +90,35 @@ pub async fn set(
     presence(user, &row.state, row.since, row.version)
 }
 
+/// Notes what somebody chose in one of his sign-ins. His presence is locked.
+pub async fn choose(tx: &mut Tx, account: Uuid, user: Uuid, state: Availability, sign_in: Uuid) -> Result<(), Error> {
+    sqlx::query!(
+        "update presence set chosen = $3, sign_in = $4 where account_id = $1 and user_id = $2",
+        account,
+        user,
+        state.name(),
+        sign_in
+    )
+    .execute(tx)
+    .instrument(diwan_store::span("note choice"))
+    .await?;
+    Ok(())
+}
+
+/// What somebody chose in this sign-in, if anything.
+pub async fn chosen(tx: &mut Tx, account: Uuid, user: Uuid, sign_in: Uuid) -> Result<Option<Availability>, Error> {
+    let chosen = sqlx::query_scalar!(
+        r#"select chosen as "chosen!" from presence where account_id = $1 and user_id = $2 and sign_in = $3"#,
+        account,
+        user,
+        sign_in
+    )
+    .fetch_optional(tx)
+    .instrument(diwan_store::span("read choice"))
+    .await?;
+    chosen.map(|name| Availability::of_name(&name).ok_or(Error::Unknown("availability"))).transpose()
+}
+
 /// Who of an account is not OFFLINE.
 pub async fn list(pool: &PgPool, account: Uuid) -> Result<Vec<Presence>, Error> {
     let rows = sqlx::query!(

@@ -8,6 +8,7 @@ use diwan_proto::{
         watch_inbox_response::Event as Shown,
     },
 };
+use diwan_runtime::ids;
 use diwan_testkit::{Person, eventually};
 use sqlx::{PgConnection, PgTransaction};
 use tonic::Code;
@@ -53,6 +54,29 @@ async fn last_word(inbox: &mut Inbox, id: Uuid, last: Uuid) -> Option<Shown> {
             return said;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_joins_a_team_while_he_is_deactivated_gets_no_slot_beside_it() {
+    let office = Office::open(0).await;
+    let agent = office.agent().await;
+    let further = ids::new_id();
+    office.set_team(further, 1, |_| {});
+    office.until("select count(*) from teams", 2).await;
+    // As a deactivation is between its look at the user and its commit.
+    let mut deactivation = office.pool().begin().await.unwrap();
+    sqlx::query("update users set active = false, version = 99 where id = $1")
+        .bind(agent.user)
+        .execute(&mut *deactivation)
+        .await
+        .unwrap();
+    let slots = "select count(*) from slots where member";
+    let before = office.count(slots).await;
+    office.set_member(&agent, further, 1, true);
+    waits_for(&office, &mut deactivation).await;
+    assert_eq!(office.count(slots).await, before, "the slot waits for the deactivation");
+    deactivation.commit().await.unwrap();
+    office.until(slots, before + 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,11 +2,15 @@
 
 use diwan_fault::reason_of;
 use diwan_proto::conversation::v1::{
-    AvailabilityState, GetMyAvailabilityRequest, SetAvailabilityRequest, watch_inbox_response::Event as Shown,
+    AvailabilityState, GetMyAvailabilityRequest, SetAvailabilityRequest, WatchInboxRequest, WatchInboxResponse,
+    watch_inbox_response::Event as Shown,
 };
+use diwan_proto::identity::v1::{Revocation, RevocationSubject};
 use diwan_runtime::ids;
 use diwan_testkit::{Person, eventually};
-use tonic::{Code, Status};
+use jiff::Timestamp;
+use tonic::{Code, Request, Status, Streaming};
+use uuid::Uuid;
 
 use crate::support::{GRACE, LIMIT, Office};
 
@@ -87,6 +91,78 @@ async fn who_returns_within_the_grace_period_keeps_what_he_chose_and_later_start
     becomes(&office, &agent, AvailabilityState::Offline).await;
     let _inbox = office.watch(&agent).await;
     assert_eq!(office.availability(&agent).await, AvailabilityState::Active);
+}
+
+/// A message in a session of its own.
+fn in_session<M>(office: &Office, person: &Person, session: Uuid, message: M) -> Request<M> {
+    let mut request = Request::new(message);
+    let token = format!("Bearer {}", office.world.token_of(person, session));
+    request.metadata_mut().insert("authorization", token.parse().unwrap());
+    request
+}
+
+async fn watch_in(office: &Office, person: &Person, session: Uuid) -> Streaming<WatchInboxResponse> {
+    let request = in_session(office, person, session, WatchInboxRequest::default());
+    office.inbox().watch_inbox(request).await.unwrap().into_inner()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_choice_outlives_every_stream_but_not_the_sign_in_it_was_made_in() {
+    let office = Office::open(0).await;
+    let agent = office.agent().await;
+    let (session, next) = (ids::new_id(), ids::new_id());
+    let mut inbox = watch_in(&office, &agent, session).await;
+    inbox.message().await.unwrap();
+    let request =
+        SetAvailabilityRequest { request_id: ids::new_id().to_string(), state: AvailabilityState::Watching.into() };
+    office.inbox().set_availability(in_session(&office, &agent, session, request)).await.unwrap();
+    drop(inbox);
+    becomes(&office, &agent, AvailabilityState::Offline).await;
+    let inbox = watch_in(&office, &agent, session).await;
+    assert_eq!(office.availability(&agent).await, AvailabilityState::Watching, "the sign-in is the same");
+    drop(inbox);
+    becomes(&office, &agent, AvailabilityState::Offline).await;
+    let _inbox = watch_in(&office, &agent, next).await;
+    assert_eq!(office.availability(&agent).await, AvailabilityState::Active, "he has signed in anew");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_its_own_session_or_its_account_and_no_other() {
+    let office = Office::open(0).await;
+    let (agent, colleague) = (office.agent().await, office.agent().await);
+    let sessions: [Uuid; 2] = [ids::new_id(), ids::new_id()];
+    let mut inbox = watch_in(&office, &agent, sessions[0]).await;
+    let mut other = watch_in(&office, &agent, sessions[1]).await;
+    let mut theirs = watch_in(&office, &colleague, ids::new_id()).await;
+    for stream in [&mut inbox, &mut other, &mut theirs] {
+        stream.message().await.unwrap();
+    }
+    let revoke = |subject: RevocationSubject, id: Uuid| {
+        let revocation = Revocation { subject: subject.into(), subject_id: id.to_string(), epoch: 1 };
+        office.world.revocations.learn(&[revocation], Timestamp::MAX);
+    };
+    revoke(RevocationSubject::Session, sessions[0]);
+    assert_eq!(end(&mut inbox).await.code(), Code::Unauthenticated);
+    office.until("select count(*) from live_sessions where lease_until <= now()", 1).await;
+    for stream in [&mut other, &mut theirs] {
+        let quiet = tokio::time::timeout(GRACE, end(stream)).await;
+        assert!(quiet.is_err(), "{quiet:?}");
+    }
+    revoke(RevocationSubject::Account, agent.account);
+    for stream in [&mut other, &mut theirs] {
+        assert_eq!(end(stream).await.code(), Code::Unauthenticated);
+    }
+}
+
+/// How a stream ends.
+async fn end(stream: &mut Streaming<WatchInboxResponse>) -> Status {
+    loop {
+        match stream.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it ended in peace"),
+            Err(status) => return status,
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,30 @@
+//! What people say of themselves.
+
+use diwan_store::span;
+use sqlx::PgConnection;
+use tracing::Instrument as _;
+
+use crate::{domain::User, error::Error};
+
+/// Writes names, language and picture. The row must be locked.
+pub async fn update(tx: &mut PgConnection, user: &User) -> Result<(), Error> {
+    let (large, small) = user.profile.picture.as_ref().map(|picture| (&*picture.large, &*picture.small)).unzip();
+    sqlx::query!(
+        "update users set name = $3, first_name = $4, last_name = $5, language = $6, picture_large = $7, picture_small = $8,
+                          version = $9
+         where account_id = $1 and id = $2",
+        user.account_id,
+        user.id,
+        user.name,
+        user.profile.first_name,
+        user.profile.last_name,
+        user.language.tag(),
+        large,
+        small,
+        user.version,
+    )
+    .execute(tx)
+    .instrument(span("update profile"))
+    .await?;
+    Ok(())
+}

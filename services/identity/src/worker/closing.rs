@@ -1,0 +1,77 @@
+//! Reminds owners of the end of their accounts, and brings it about when the grace period is over.
+
+use std::time::Duration;
+
+use diwan_runtime::{Drain, worker::supervise};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    api::shut,
+    effects::Effects,
+    error::Error,
+    store::{
+        accounts, closings,
+        jobs::{Effect, Job, Stage},
+    },
+};
+
+const EVERY: Duration = Duration::from_mins(1);
+/// How many a look finds.
+const AT_ONCE: i64 = 100;
+
+/// Starts the worker.
+pub fn start(drain: &Drain, effects: Effects) {
+    supervise(drain, "identity closing", move || sweep(effects.clone()));
+}
+
+async fn sweep(effects: Effects) -> Result<(), Error> {
+    loop {
+        let now = effects.clock.now();
+        let mut connection = effects.database.pool().acquire().await?;
+        let reminders = closings::to_remind(&mut connection, now, AT_ONCE).await?;
+        let over = closings::over(&mut connection, now, AT_ONCE).await?;
+        drop(connection);
+        for account in &reminders {
+            remind(&effects, *account).await?;
+        }
+        for account in &over {
+            end(&effects, *account).await?;
+        }
+        if reminders.is_empty() && over.is_empty() {
+            effects.clock.sleep(EVERY).await;
+        } else {
+            effects.wake();
+        }
+    }
+}
+
+async fn remind(effects: &Effects, account: Uuid) -> Result<(), Error> {
+    let now = effects.clock.now();
+    let send = Job::new(account, Effect::SendClosing { stage: Stage::Soon });
+    effects
+        .database
+        .transaction("remind of closing", async |tx: &mut PgConnection| {
+            if closings::take_reminder(tx, account, now).await? { effects.leave(tx, &send).await } else { Ok(()) }
+        })
+        .await
+}
+
+/// Decides again under the lock on the account: its owner may have taken it back, or another replica was first. Everything that
+/// identity itself has to end ends in this one transaction; seats follow by a job, the other services by the event.
+async fn end(effects: &Effects, id: Uuid) -> Result<(), Error> {
+    let now = effects.clock.now();
+    effects
+        .database
+        .transaction("close account", async |tx: &mut PgConnection| {
+            let Some(account) = accounts::get_for_update(tx, id).await?.closed(now) else { return Ok(()) };
+            closings::set_state(tx, &account, None).await?;
+            closings::end_sessions(tx, id, None, now).await?;
+            closings::expire_invitations(tx, id, now).await?;
+            closings::release_addresses(tx, id).await?;
+            shut(tx, &account, now).await?;
+            effects.leave(tx, &Job::new(id, Effect::SendClosing { stage: Stage::Over })).await?;
+            effects.leave(tx, &Job::new(id, Effect::ReleaseSeats)).await
+        })
+        .await
+}

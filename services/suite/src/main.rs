@@ -1,6 +1,7 @@
 //! `diwan`: all six services in one process, with a private PostgreSQL that it starts itself.
 
 mod databases;
+mod keys;
 mod operator;
 mod run;
 mod screen;
@@ -22,6 +23,8 @@ struct Arguments {
 enum Command {
     /// Start everything and serve until SIGTERM or SIGINT (what `diwan` alone does, too).
     Run,
+    /// Make the keys that the key folder lacks.
+    MakeKeys,
     /// Print a token for an operator of this installation.
     OperatorToken(operator::Arguments),
 }
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
     let env = Env::of_process();
     let done = match Arguments::parse().command {
         None | Some(Command::Run) => run::run(&env),
+        Some(Command::MakeKeys) => keys::make(&env),
         Some(Command::OperatorToken(arguments)) => operator::print_token(&env, &arguments),
     };
     match done {

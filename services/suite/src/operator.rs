@@ -6,6 +6,7 @@ use clap::Args;
 use diwan_access::{
     Rules, Signer,
     keys::{self, OPERATOR},
+    token::OPERATOR_LIFE,
 };
 use diwan_runtime::{Env, SystemClock};
 use diwan_transport::BoxError;
@@ -13,8 +14,6 @@ use jiff::SignedDuration;
 
 use crate::{run::home, screen};
 
-/// The longest life: a lost token must not be good for ever.
-const LONGEST: Duration = Duration::from_hours(24);
 const LONGEST_NAME: usize = 200;
 
 /// What the token says.
@@ -49,10 +48,10 @@ struct UnknownScope {
     known: String,
 }
 
-/// Prints a token signed with the operators' key, which is made where there is none.
+/// Prints a token signed with the operators' key, and on stderr its id. The key is made where there is none.
 pub(crate) fn print_token(env: &Env, arguments: &Arguments) -> Result<(), BoxError> {
     let life = Duration::try_from(arguments.expires).map_err(|_| Life)?;
-    if life < Duration::from_secs(1) || life > LONGEST {
+    if life < Duration::from_secs(1) || life > OPERATOR_LIFE {
         return Err(Life.into());
     }
     if arguments.name.trim().is_empty() || arguments.name.chars().count() > LONGEST_NAME {
@@ -65,7 +64,11 @@ pub(crate) fn print_token(env: &Env, arguments: &Arguments) -> Result<(), BoxErr
         keys::ensure(&folder, &keys::ISSUERS)?;
     }
     let signer = Signer::load(&folder, OPERATOR, SystemClock::shared())?;
-    screen::line(&signer.operator_token(&arguments.name, arguments.scopes.clone(), life)?);
+    let claims = signer.operator_claims(arguments.name.trim(), arguments.scopes.clone(), life);
+    let token = signer.sign(&claims)?;
+    // Not on stdout: what takes the token from there gets nothing else.
+    screen::note(&format!("token id {}; OperatorService/RevokeOperatorToken revokes it", claims.jti));
+    screen::line(&token);
     Ok(())
 }
 

@@ -12,6 +12,11 @@ pub(crate) fn line(text: &str) {
     println!("{text}");
 }
 
+/// Something beside the output, which may go into a variable or a file.
+pub(crate) fn note(text: &str) {
+    eprintln!("{text}");
+}
+
 /// One step of the start is done.
 pub(crate) fn step(what: &str, took: Duration) {
     println!("  {what:<44} {:>6} ms", took.as_millis());
@@ -23,10 +28,11 @@ pub(crate) fn failed(why: &str) {
 }
 
 /// Everything is up: where it is, and what to try first.
-pub(crate) fn ready(address: SocketAddr, home: &Path, log: &str, took: Duration) {
+pub(crate) fn ready(address: SocketAddr, home: &Path, log: &str, encrypted: bool, took: Duration) {
     // The scripts fetch it into the working copy, which is the home folder's parent unless DIWAN_HOME says otherwise.
     let fetched = [home.join("bin/grpcurl"), PathBuf::from(".diwan/bin/grpcurl")];
     let grpcurl = fetched.into_iter().find(|path| path.exists()).unwrap_or_else(|| "grpcurl".into());
+    let way = if encrypted { "-cacert CA.crt" } else { "-plaintext" };
     println!(
         "Diwan is ready after {:.1} s.
 
@@ -36,9 +42,9 @@ pub(crate) fn ready(address: SocketAddr, home: &Path, log: &str, took: Duration)
 
 First words (in another terminal):
 
-  {grpcurl} -plaintext {address} list
+  {grpcurl} {way} {address} list
 
-  {grpcurl} -plaintext -d '{{\"request_id\": \"first\", \"company\": \"Example\", \"time_zone\": \"Africa/Cairo\", \"language\": \"en\",
+  {grpcurl} {way} -d '{{\"request_id\": \"first\", \"company\": \"Example\", \"time_zone\": \"Africa/Cairo\", \"language\": \"en\",
       \"owner_name\": \"Ada Example\", \"email\": \"ada@example.com\", \"password\": \"correct horse battery\"}}' \\
       {address} diwan.identity.v1.AccountService/SignUp
 

@@ -11,7 +11,7 @@ use diwan_access::{
     token::{AUDIENCE, AccessClaims, Epochs},
 };
 use diwan_e2e::Failure;
-use diwan_proto::access::v1::Role;
+use diwan_proto::{access::v1::Role, identity::v1::KeySet};
 use diwan_runtime::{SystemClock, ids};
 use http::{HeaderMap, header::AUTHORIZATION};
 use jiff::Timestamp;
@@ -29,8 +29,10 @@ pub(crate) fn measure(report: &mut Report) -> Result<(), Failure> {
     let clock = Arc::new(SystemClock);
     let revocations = Revocations::default();
     revocations.learn(&[], Timestamp::MAX);
-    let verifier = Verifier::new(Keys::load(home.path())?, revocations, clock.clone());
-    let signer = Signer::load(home.path(), keys::ACCESS, clock)?;
+    let signer = Signer::from_pkcs8(&keys::generate()?.private, keys::ACCESS, clock.clone())?;
+    let public = Keys::load(home.path())?;
+    public.access().learn(&KeySet { keys: vec![signer.public_key()] }, Timestamp::MAX);
+    let verifier = Verifier::new(public, revocations, clock);
     let requests = (0..TOKENS).map(|_| headers(&signer)).collect::<Result<Vec<_>, _>>()?;
     // A gateway sees many people: each is met for the first time once, then again and again in turn.
     let first = each(&verifier, &requests, 1)?;

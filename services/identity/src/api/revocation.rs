@@ -1,6 +1,6 @@
 //! Tells verifiers which tokens are no longer good.
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use diwan_feed::time::to_proto;
 use diwan_proto::identity::v1::{
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use super::encode;
-use crate::worker::revocations::Log;
+use crate::worker::revocations::{Log, Standing};
 
 /// A message without revocations comes no more often than this, however often the reader looks.
 const HEARTBEAT: Duration = Duration::from_millis(400);
@@ -35,7 +35,8 @@ impl RevocationService for RevocationApi {
         &self,
         _: Request<WatchRevocationsRequest>,
     ) -> Result<Response<Self::WatchRevocationsStream>, Status> {
-        let teller = Teller { log: self.revocations.clone(), drain: self.drain.clone(), next: 0, told: None };
+        let teller =
+            Teller { log: self.revocations.clone(), drain: self.drain.clone(), next: 0, told: None, stood: None };
         let messages = stream::unfold(teller, async |mut teller| Some((Ok(teller.next().await?), teller)));
         Ok(Response::new(Box::pin(messages)))
     }
@@ -49,6 +50,8 @@ struct Teller {
     next: u64,
     /// The last `complete_until`.
     told: Option<Timestamp>,
+    /// What it told whole.
+    stood: Option<Arc<Standing>>,
 }
 
 impl Teller {
@@ -69,11 +72,21 @@ impl Teller {
         let until = log.complete_until?;
         let (rows, next) = log.since(self.next);
         let revocations: Vec<Revocation> = rows.map(encode::revocation).collect();
-        if revocations.is_empty() && self.told.is_some_and(|told| until < after(told, HEARTBEAT)) {
+        let standing = log.standing.clone();
+        let changed = self.stood.as_ref() != Some(&standing);
+        if revocations.is_empty() && !changed && self.told.is_some_and(|told| until < after(told, HEARTBEAT)) {
             return None;
         }
         self.next = next;
         self.told = Some(until);
-        Some(WatchRevocationsResponse { revocations, complete_until: Some(to_proto(until)) })
+        let operator_revocations = if changed { standing.operators.clone() } else { Vec::new() };
+        let key_set = Some(standing.key_set.clone());
+        self.stood = Some(standing);
+        Some(WatchRevocationsResponse {
+            revocations,
+            complete_until: Some(to_proto(until)),
+            key_set,
+            operator_revocations,
+        })
     }
 }

@@ -6,6 +6,8 @@
 //! transaction, nothing here waits: a revocation is visible as soon as it is committed, whatever else is open.
 //!
 //! `complete_until` is the clock *before* the look's snapshot: what was committed before it is in the snapshot.
+//!
+//! The keys of access tokens and the revocations of operators' tokens are few: each look reads them whole.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -13,15 +15,28 @@ use std::{
     time::Duration,
 };
 
-use diwan_runtime::{Clock, Drain, worker::supervise};
+use diwan_access::{OPERATORS_KEPT, keys::json_web_key};
+use diwan_proto::identity::v1::{KeySet, OperatorRevocation};
+use diwan_runtime::{
+    Clock, Drain,
+    worker::{chain, supervise},
+};
 use diwan_store::{Database, wake};
 use jiff::Timestamp;
+use sqlx::PgConnection;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
+    api::encode,
+    domain::{Ring, SigningKey},
     error::Error,
-    store::revocations::{self, Row},
+    signing::AccessSigner,
+    store::{
+        operators,
+        revocations::{self, Row},
+        signing_keys::{self, Stored},
+    },
 };
 
 /// Twice the life of an access token: what is older has expired by itself.
@@ -38,6 +53,17 @@ pub struct Log {
     found: u64,
     /// Everything committed before it has been found; `None` until the first look.
     pub complete_until: Option<Timestamp>,
+    /// What verifiers are told whole.
+    pub standing: Arc<Standing>,
+}
+
+/// Which keys are good, and which of operators' tokens that may not have expired are not.
+#[derive(Debug, Default, PartialEq)]
+pub struct Standing {
+    /// The public keys of access tokens.
+    pub key_set: KeySet,
+    /// The newest first.
+    pub operators: Vec<OperatorRevocation>,
 }
 
 impl Log {
@@ -48,7 +74,10 @@ impl Log {
         (self.rows.iter().skip(skip), self.found)
     }
 
-    fn learn(&mut self, rows: Vec<Row>, complete_until: Timestamp) {
+    fn learn(&mut self, rows: Vec<Row>, standing: Standing, complete_until: Timestamp) {
+        if *self.standing != standing {
+            self.standing = Arc::new(standing);
+        }
         for row in rows {
             if self.known.insert(row.id) {
                 self.rows.push_back(row);
@@ -64,25 +93,45 @@ impl Log {
 }
 
 /// Starts the reader. Streams watch what it returns.
-pub fn start(drain: &Drain, database: Database, clock: Arc<dyn Clock>) -> watch::Receiver<Log> {
+pub fn start(drain: &Drain, database: Database, signer: &AccessSigner, clock: Arc<dyn Clock>) -> watch::Receiver<Log> {
     let (log, watched) = watch::channel(Log::default());
-    let log = Arc::new(log);
-    supervise(drain, "revocations reader", move || read(database.clone(), clock.clone(), log.clone()));
+    let (log, signer) = (Arc::new(log), signer.clone());
+    supervise(drain, "revocations reader", move || read(database.clone(), signer.clone(), clock.clone(), log.clone()));
     watched
 }
 
-async fn read(database: Database, clock: Arc<dyn Clock>, log: Arc<watch::Sender<Log>>) -> Result<(), Error> {
+async fn read(
+    database: Database,
+    signer: AccessSigner,
+    clock: Arc<dyn Clock>,
+    log: Arc<watch::Sender<Log>>,
+) -> Result<(), Error> {
     let mut committed = database.wake().subscribe(wake::COMMITTED);
     let mut horizon = 0;
     loop {
         let complete_until = clock.now();
         let mut connection = database.pool().acquire().await?;
         let look = revocations::look(&mut connection, horizon, before(complete_until, WINDOW)).await?;
+        let stored = signing_keys::list(&mut connection, 0).await?;
+        let standing = standing(&mut connection, &stored, complete_until).await?;
         drop(connection);
+        if let Err(error) = signer.hold(&stored) {
+            // Revocations go on. The keys that are held are good until another replica's, which this one cannot open, signs.
+            tracing::error!(error = chain(&error), "a signing key cannot be used here");
+        }
         horizon = look.horizon;
-        log.send_modify(|log| log.learn(look.rows, complete_until));
+        log.send_modify(|log| log.learn(look.rows, standing, complete_until));
         committed.within(REST).await;
     }
+}
+
+async fn standing(tx: &mut PgConnection, stored: &[Stored], now: Timestamp) -> Result<Standing, Error> {
+    let keys: Vec<SigningKey> = stored.iter().map(|stored| stored.key.clone()).collect();
+    let ring = Ring { keys: &keys, now };
+    let keys = keys.iter().filter(|key| ring.accepts(key)).map(|key| json_web_key(&key.public)).collect();
+    let revoked = operators::list(tx, Some(before(now, OPERATORS_KEPT)), None, None, i64::MAX).await?;
+    let operators = revoked.iter().map(encode::refused_tokens).collect();
+    Ok(Standing { key_set: KeySet { keys }, operators })
 }
 
 fn before(now: Timestamp, age: Duration) -> Timestamp {
@@ -110,12 +159,12 @@ mod tests {
     fn each_row_is_told_once_and_forgotten_after_the_window() {
         let start = Timestamp::UNIX_EPOCH;
         let mut log = Log::default();
-        log.learn(vec![row(1, start), row(2, start)], start);
-        log.learn(vec![row(2, start), row(3, after(start, WINDOW))], after(start, WINDOW));
+        log.learn(vec![row(1, start), row(2, start)], Standing::default(), start);
+        log.learn(vec![row(2, start), row(3, after(start, WINDOW))], Standing::default(), after(start, WINDOW));
         assert_eq!(ids(&log, 0), (vec![1, 2, 3], 3));
         assert_eq!(ids(&log, 2), (vec![3], 3));
         let later = after(start, WINDOW + Duration::from_secs(1));
-        log.learn(vec![row(4, later)], later);
+        log.learn(vec![row(4, later)], Standing::default(), later);
         assert_eq!(ids(&log, 0), (vec![3, 4], 4));
         assert_eq!(ids(&log, 3), (vec![4], 4));
         assert_eq!(ids(&log, 4), (vec![], 4));

@@ -1,11 +1,13 @@
 //! Sign-in, refresh and sign-out.
 
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use diwan_proto::identity::v1::{
     GetUserRequest, RefreshSessionRequest, SignOutRequest, Tokens, WatchRevocationsRequest,
 };
 use diwan_runtime::ids;
 use futures::future::join_all;
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
@@ -84,12 +86,22 @@ async fn of_many_exchanges_of_one_refresh_token_at_once_one_answer_stays_good() 
     assert_eq!(good, 1);
 }
 
-/// Account, session, family and single half, 16 bytes each; the last one's SHA-256 is stored.
+/// Account, session, family and single half, 16 bytes each, then the checksum.
+fn parts(token: &str) -> Vec<u8> {
+    BASE64_URL_SAFE_NO_PAD.decode(token.strip_prefix("diwan_").unwrap()).unwrap()
+}
+
+/// The single half's SHA-256 is stored.
 fn single_hash(token: &str) -> Vec<u8> {
-    use base64::Engine as _;
-    use sha2::Digest as _;
-    let bytes = base64::prelude::BASE64_URL_SAFE_NO_PAD.decode(token).unwrap();
-    sha2::Sha256::digest(&bytes[48..]).to_vec()
+    Sha256::digest(&parts(token)[48..64]).to_vec()
+}
+
+/// As whoever knows the format writes a token.
+fn written(mut parts: Vec<u8>) -> String {
+    parts.truncate(64);
+    let sum = Sha256::new().chain_update("diwan_").chain_update(&parts).finalize();
+    parts.extend(&sum[..4]);
+    format!("diwan_{}", BASE64_URL_SAFE_NO_PAD.encode(parts))
 }
 
 #[tokio::test]
@@ -97,10 +109,9 @@ async fn who_knows_a_session_id_only_can_neither_use_nor_end_it() {
     let house = House::new().await;
     let tokens = house.owner("mona@example.com").await.tokens;
     let forged = {
-        use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-        let mut bytes = BASE64_URL_SAFE_NO_PAD.decode(&tokens.refresh_token).unwrap();
+        let mut bytes = parts(&tokens.refresh_token);
         bytes[32..].fill(7);
-        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+        written(bytes)
     };
     let forged = Tokens { refresh_token: forged, ..Tokens::default() };
     assert_eq!(refusal(house.refresh(&forged).await), refused_refresh());

@@ -119,8 +119,10 @@ async fn programs_go_on_with_plain_grpc_at_the_same_port() {
 }
 
 #[tokio::test]
-async fn without_the_setting_nothing_but_http2_is_spoken() {
+async fn without_the_setting_no_call_is_answered_over_http1() {
     let world = world([]);
     let address = listen(&world, gateway(&world, &[]).await).await;
-    assert!(send(address, call(&world, PAGE), request()).await.is_err());
+    assert_eq!(send(address, call(&world, PAGE), request()).await.unwrap().status(), StatusCode::NOT_FOUND);
+    let keys = send(address, Request::get("/.well-known/jwks.json"), Bytes::new()).await.unwrap();
+    assert_eq!(keys.status(), StatusCode::OK, "public keys are for everybody");
 }

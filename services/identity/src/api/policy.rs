@@ -1,0 +1,106 @@
+//! What owner and admins say of second factors: whether everyone needs one, and that a colleague has lost his.
+
+use diwan_access::User as Caller;
+use diwan_fault::{Fault, Fields};
+use diwan_proto::{
+    access::v1::Role,
+    identity::v1::{
+        GetUserSecondFactorsRequest, GetUserSecondFactorsResponse, ResetUserSecondFactorsRequest,
+        ResetUserSecondFactorsResponse, RevocationSubject, SetSecondFactorPolicyRequest, SetSecondFactorPolicyResponse,
+    },
+};
+use diwan_store::answers::Request as Once;
+use jiff::Timestamp;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Api, encode, standing::read};
+use crate::{
+    domain::{FactorRefusal, Refusal},
+    error::Error,
+    events,
+    factors::{self, Whose},
+    store::{policies, revocations, second_factors, sessions, users},
+};
+
+impl Api {
+    pub(super) async fn colleagues_factors(
+        &self,
+        caller: &Caller,
+        message: &GetUserSecondFactorsRequest,
+    ) -> Result<GetUserSecondFactorsResponse, Fault> {
+        let mut fields = Fields::new();
+        let id = fields.uuid("user_id", &message.user_id);
+        fields.finish()?;
+        let user = self.find(caller.account_id, id).await?;
+        let found = self.factors_of(Whose { account: user.account_id, user: user.id }).await?;
+        Ok(GetUserSecondFactorsResponse { second_factors: Some(encode::second_factors(&found)) })
+    }
+
+    pub(super) async fn reset_factors(
+        &self,
+        caller: &Caller,
+        message: &ResetUserSecondFactorsRequest,
+    ) -> Result<ResetUserSecondFactorsResponse, Fault> {
+        let (request_id, id) = read(&message.request_id, &message.user_id)?;
+        let (whose, now) = (Whose { account: caller.account_id, user: id }, self.clock.now());
+        let once = Once::new(caller.account_id, &request_id, "ResetUserSecondFactors", message).by(caller.user_id);
+        let answer = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
+            let user = users::find_for_update(tx, whose.account, id).await?.ok_or(Error::UserNotFound)?;
+            if id == caller.user_id {
+                return Err(FactorRefusal::Own.into());
+            }
+            if user.role == Role::Owner {
+                return Err(Error::Refused(Refusal::OwnerIsProtected));
+            }
+            let before = second_factors::find(tx, whose.account, id).await?;
+            let (after, _) = factors::change(tx, whose, &before, before.without_all(), now).await?;
+            end_sessions(tx, whose, now).await?;
+            Ok(ResetUserSecondFactorsResponse { second_factors: Some(encode::second_factors(&after)) })
+        });
+        let answer = answer.await?;
+        self.effects.wake();
+        Ok(answer)
+    }
+
+    pub(super) async fn demands(&self, account: Uuid) -> Result<bool, Error> {
+        policies::demands(&mut *self.database.pool().acquire().await?, account).await
+    }
+
+    /// Nobody without a factor keeps a session: whoever signs in at the same time holds his user's lock until his session is
+    /// there to be ended here, or takes it afterwards and finds the policy.
+    pub(super) async fn set_policy(
+        &self,
+        caller: &Caller,
+        message: &SetSecondFactorPolicyRequest,
+    ) -> Result<SetSecondFactorPolicyResponse, Fault> {
+        let mut fields = Fields::new();
+        let request_id = fields.request_id(&message.request_id);
+        fields.finish()?;
+        let (account, demanded, now) = (caller.account_id, message.demanded, self.clock.now());
+        let once = Once::new(account, &request_id, "SetSecondFactorPolicy", message).by(caller.user_id);
+        let answer = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
+            if policies::lock(tx, account).await? != demanded {
+                if demanded && !second_factors::find(tx, account, caller.user_id).await?.any() {
+                    return Err(FactorRefusal::Missing.into());
+                }
+                let version = policies::set(tx, account, demanded).await?;
+                events::second_factor_policy_changed(tx, account, demanded, version, now).await?;
+            }
+            if demanded {
+                for user in second_factors::lock_users_without(tx, account).await? {
+                    end_sessions(tx, Whose { account, user }, now).await?;
+                }
+            }
+            Ok::<_, Error>(SetSecondFactorPolicyResponse { demanded })
+        });
+        Ok(answer.await?)
+    }
+}
+
+async fn end_sessions(tx: &mut PgConnection, whose: Whose, now: Timestamp) -> Result<(), Error> {
+    for (session, epoch) in sessions::end_others(tx, whose.account, whose.user, Uuid::nil(), now).await? {
+        revocations::insert(tx, whose.account, (RevocationSubject::Session, session), epoch, now).await?;
+    }
+    Ok(())
+}

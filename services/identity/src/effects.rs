@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use diwan_proto::identity::v1::UserState;
+use diwan_proto::identity::v1::{AccountState, UserState};
 use diwan_runtime::{Clock, backoff::delay_after, clock::after, worker::chain};
 use diwan_store::Database;
 use jiff::Timestamp;
@@ -18,10 +18,11 @@ use crate::{
     mail::Courier,
     peers::Peers,
     store::{
-        invitations,
+        accounts, invitations,
         jobs::{self, Effect, Job},
         users,
     },
+    whatsapp::Sender,
 };
 
 /// Longer than any effect takes: whoever has taken a job has finished it by then, or is gone.
@@ -32,6 +33,8 @@ const FIRST_DELAY: Duration = Duration::from_millis(500);
 const LONGEST_DELAY: Duration = Duration::from_mins(5);
 /// A mail server that refuses is not asked as often as a service of ours.
 const LONGEST_MAIL_DELAY: Duration = Duration::from_hours(1);
+/// How many seats of a closed account are freed between two looks.
+const SEATS_AT_ONCE: i64 = 200;
 /// How often a seat is adjusted to a state that changes meanwhile.
 const ROUNDS: usize = 3;
 
@@ -46,6 +49,8 @@ pub struct Effects {
     pub peers: Peers,
     /// Sends e-mails.
     pub courier: Arc<Courier>,
+    /// Sends messages by WhatsApp.
+    pub sender: Arc<dyn Sender>,
 }
 
 impl Effects {
@@ -86,12 +91,13 @@ impl Effects {
     async fn postpone(&self, job: &Job, error: &Error) -> Result<(), Error> {
         let failures = u32::try_from(job.attempts).unwrap_or_default().saturating_sub(1);
         let longest = match job.effect {
-            Effect::SendInvitation { .. } | Effect::SendEmailConfirmation | Effect::SendOwnershipOffer { .. } => {
-                LONGEST_MAIL_DELAY
-            }
+            Effect::SendInvitation { .. }
+            | Effect::SendEmailConfirmation
+            | Effect::SendOwnershipOffer { .. }
+            | Effect::SendClosing { .. } => LONGEST_MAIL_DELAY,
             _ => LONGEST_DELAY,
         };
-        let next = after(self.clock.now(), delay_after(failures, FIRST_DELAY, longest));
+        let next = after(self.clock.now(), delay_after(failures, FIRST_DELAY, longest).max(error.retry_after()));
         let error = chain(error);
         tracing::warn!(account = %job.account_id, effect = ?job.effect, error, "an effect failed and is tried again");
         jobs::postpone(&mut *self.database.pool().acquire().await?, job, next, &error).await?;
@@ -113,11 +119,22 @@ impl Effects {
             Effect::SendPasswordReset { email, good_until } => {
                 self.courier.reset_password(&self.database, email, *good_until, job.id).await
             }
+            Effect::SendNumberCode { user_id, confirmation_id } => {
+                self.send_number_code(job, *user_id, *confirmation_id).await
+            }
+            Effect::SendSignInCode { user_id, challenge_id, good_until } => {
+                self.send_sign_in_code(job, *user_id, *challenge_id, *good_until).await
+            }
+            Effect::SendAlert { user_id, alert, at, way } => self.send_alert(job, *user_id, alert, *at, *way).await,
             Effect::SendInvitation { user_id } => self.courier.invite(&self.database, account, *user_id, job.id).await,
             Effect::SendEmailConfirmation => self.courier.ask_to_confirm(&self.database, account, job.id).await,
             Effect::SendOwnershipOffer { user_id } => {
                 self.courier.offer_ownership(&self.database, account, *user_id, job.id).await
             }
+            Effect::SendClosing { stage } => {
+                self.courier.tell_of_closing(&self.database, account, *stage, job.id).await
+            }
+            Effect::ReleaseSeats => self.release_seats(account).await,
         }
     }
 
@@ -140,9 +157,27 @@ impl Effects {
         Err(Error::Unsettled)
     }
 
+    /// Page by page, since an account may have thousands of users; begun anew after a crash.
+    async fn release_seats(&self, account: Uuid) -> Result<(), Error> {
+        let mut after = None;
+        loop {
+            let mut connection = self.database.pool().acquire().await?;
+            let page = users::list(&mut connection, account, None, after.as_ref(), SEATS_AT_ONCE).await?;
+            drop(connection);
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some((last.created_at, last.id));
+            for user in &page {
+                self.peers.release_seat(account, user.id).await?;
+            }
+        }
+    }
+
     async fn seat_due(&self, account: Uuid, id: Uuid) -> Result<Seat, Error> {
         let mut connection = self.database.pool().acquire().await?;
         let state = users::find(&mut connection, account, id).await?.map(|user| user.state);
+        if state.is_some() && accounts::get(&mut connection, account).await?.state == AccountState::Closed {
+            return Ok(Seat::Free);
+        }
         Ok(match state {
             Some(UserState::Active) => Seat::Kept,
             Some(UserState::Invited) => {

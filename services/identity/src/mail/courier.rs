@@ -11,13 +11,16 @@ use diwan_runtime::Clock;
 use jiff::Timestamp;
 use lettre::{
     AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
-    message::{Mailbox, header::ContentType},
+    message::{
+        Mailbox, MultiPart,
+        header::{HeaderName, HeaderValue},
+    },
     transport::smtp,
 };
 use tokio::{fs, io::AsyncWriteExt as _, time::timeout};
 use uuid::Uuid;
 
-use super::Letter;
+use super::letter::Letter;
 use crate::{
     config::{Config, MailRoute},
     domain::{Token, User},
@@ -88,23 +91,27 @@ impl Courier {
         format!("{}/{page}/{}", self.public_url, token.write())
     }
 
-    /// Sends a letter to a user. `id` becomes the Message-ID, so that a second try does not look like a second mail.
-    pub(super) async fn deliver(&self, user: &User, (subject, text): Letter, id: Uuid) -> Result<(), Error> {
-        let message = self.message(user, subject, text, id).map_err(Error::Mail)?;
+    /// Sends a letter to a user, as plain text and as HTML. `id` becomes the Message-ID, so that a second try does not look like a
+    /// second mail.
+    pub async fn deliver(&self, user: &User, letter: Letter, id: Uuid) -> Result<(), Error> {
+        let message = self.message(user, letter, id).map_err(Error::Mail)?;
         self.send(message, id).await.map_err(Error::Mail)
     }
 
-    fn message(&self, user: &User, subject: String, text: String, id: Uuid) -> Result<Message, MailError> {
+    fn message(&self, user: &User, letter: Letter, id: Uuid) -> Result<Message, MailError> {
         let address = user.email.parse().map_err(MailError::Address)?;
-        Message::builder()
+        let mut message = Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(Some(user.name.clone()), address))
             .date(SystemTime::from(self.clock.now()))
             .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
-            .subject(subject)
-            .header(ContentType::TEXT_PLAIN)
-            .body(text)
-            .map_err(MailError::Content)
+            .subject(letter.subject)
+            .multipart(MultiPart::alternative_plain_html(letter.text, letter.html))
+            .map_err(MailError::Content)?;
+        // RFC 3834 section 5: so that no absence notice answers.
+        let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
+        message.headers_mut().insert_raw(HeaderValue::new(automatic, "auto-generated".to_owned()));
+        Ok(message)
     }
 
     async fn send(&self, message: Message, id: Uuid) -> Result<(), MailError> {

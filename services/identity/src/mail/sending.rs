@@ -3,13 +3,14 @@
 
 use diwan_proto::identity::v1::UserState;
 use diwan_store::Database;
+use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Courier, confirmation, invitation, ownership};
+use super::{Courier, letters};
 use crate::{
     domain::Token,
     error::Error,
-    store::{accounts, confirmations, invitations, offers, users},
+    store::{accounts, confirmations, invitations, offers, passwords, users},
 };
 
 impl Courier {
@@ -33,7 +34,7 @@ impl Courier {
             return Ok(());
         }
         drop(connection);
-        let letter = invitation::text(&account, &user, &self.link("invitations", &token), expires_at);
+        let letter = letters::invitation(&account, &user, &self.link("invitations", &token), expires_at);
         self.deliver(&user, letter, id).await
     }
 
@@ -52,7 +53,8 @@ impl Courier {
             return Ok(());
         }
         drop(connection);
-        let letter = confirmation::text(&account, &user, &self.link("confirm-email", &token), newest.expires_at);
+        let letter =
+            letters::email_confirmation(&account, &user, &self.link("confirm-email", &token), newest.expires_at);
         self.deliver(&user, letter, id).await
     }
 
@@ -75,6 +77,32 @@ impl Courier {
         let Some((owner, admin)) = owner.zip(admin) else { return Ok(()) };
         let account = accounts::get(&mut connection, account_id).await?;
         drop(connection);
-        self.deliver(&admin, ownership::text(&account, &owner, &admin, offer.expires_at), id).await
+        self.deliver(&admin, letters::ownership_offer(&account, &owner, &admin, offer.expires_at), id).await
+    }
+
+    /// Sends a link to choose a new password to whom the address belongs, if he may sign in. The token is made here and only
+    /// its hash is stored: the mail is the one place that has it.
+    ///
+    /// # Errors
+    /// [`Error::Mail`], [`Error::Store`].
+    pub async fn reset_password(
+        &self,
+        database: &Database,
+        email_key: &str,
+        good_until: Timestamp,
+        id: Uuid,
+    ) -> Result<(), Error> {
+        let mut connection = database.pool().acquire().await?;
+        let Some((account, user)) = accounts::find_email(&mut connection, email_key).await? else { return Ok(()) };
+        let user = users::find(&mut connection, account, user).await?;
+        let Some(user) = user.filter(|user| user.state == UserState::Active && good_until > self.now()) else {
+            return Ok(());
+        };
+        let account = accounts::get(&mut connection, account).await?;
+        let token = Token::new(account.id, user.id);
+        passwords::add_reset(&mut connection, &token, good_until).await?;
+        drop(connection);
+        let letter = letters::password_reset(&account, &user, &self.link("password-resets", &token), good_until);
+        self.deliver(&user, letter, id).await
     }
 }

@@ -9,7 +9,10 @@ use sqlx::{PgConnection, types::Json};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::error::Error;
+use crate::{
+    alerts::{Alert, Way},
+    error::Error,
+};
 
 /// What is to be done. Doing it again changes nothing more, and doing it late does no harm: what depends on the state of a
 /// user looks at that state when it runs.
@@ -48,6 +51,33 @@ pub enum Effect {
         /// The invited user.
         user_id: Uuid,
     },
+    /// Send the code that confirms a WhatsApp number, if it still waits.
+    SendNumberCode {
+        /// Who wants to have it.
+        user_id: Uuid,
+        /// What the code is bound to.
+        confirmation_id: Uuid,
+    },
+    /// Send a code to the confirmed WhatsApp number of a user who has to answer a challenge.
+    SendSignInCode {
+        /// Who signs in.
+        user_id: Uuid,
+        /// What the code is bound to.
+        challenge_id: Uuid,
+        /// After that it is not sent.
+        good_until: Timestamp,
+    },
+    /// Tell a user of something.
+    SendAlert {
+        /// Whom.
+        user_id: Uuid,
+        /// Of what.
+        alert: Alert,
+        /// When it happened.
+        at: Timestamp,
+        /// How.
+        way: Way,
+    },
     /// Send the owner the e-mail that confirms his address, if it is not confirmed.
     SendEmailConfirmation,
     /// Tell an admin that the ownership is offered to him, if it still is.
@@ -55,6 +85,24 @@ pub enum Effect {
         /// The admin.
         user_id: Uuid,
     },
+    /// Tell the owner how far the closing of his account is, if it still is.
+    SendClosing {
+        /// How far.
+        stage: Stage,
+    },
+    /// Free every seat of an account that is closed.
+    ReleaseSeats,
+}
+
+/// How far the closing of an account is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// It has begun.
+    Begun,
+    /// It ends soon.
+    Soon,
+    /// The account is closed.
+    Over,
 }
 
 /// An effect of one account in the queue.
@@ -68,12 +116,14 @@ pub struct Job {
     pub effect: Effect,
     /// How often it has been tried by a worker.
     pub attempts: i32,
+    /// Whether the worker before has not said how its try ended: it died, or lost the database.
+    pub interrupted: bool,
 }
 
 impl Job {
     /// A new one.
     pub fn new(account_id: Uuid, effect: Effect) -> Self {
-        Self { account_id, id: ids::new_id(), effect, attempts: 0 }
+        Self { account_id, id: ids::new_id(), effect, attempts: 0, interrupted: false }
     }
 }
 
@@ -102,10 +152,11 @@ pub async fn insert(
 /// taken, and no longer due afterwards.
 pub async fn claim(tx: &mut PgConnection, now: Timestamp, lease: Timestamp, limit: i64) -> Result<Vec<Job>, Error> {
     let rows = sqlx::query!(
-        r#"update jobs set next_attempt_at = $2, attempts = attempts + 1
-           where (account_id, id) in (select account_id, id from jobs where next_attempt_at <= $1
-                                      order by next_attempt_at limit $3 for update skip locked)
-           returning account_id, id, payload as "payload: Json<Effect>", attempts"#,
+        r#"update jobs j set next_attempt_at = $2, attempts = attempts + 1, begun = true
+           from (select account_id, id, begun from jobs where next_attempt_at <= $1
+                 order by next_attempt_at limit $3 for update skip locked) due
+           where j.account_id = due.account_id and j.id = due.id
+           returning j.account_id, j.id, j.payload as "payload: Json<Effect>", j.attempts, due.begun as interrupted"#,
         now.to_sqlx() as _,
         lease.to_sqlx() as _,
         limit,
@@ -118,6 +169,7 @@ pub async fn claim(tx: &mut PgConnection, now: Timestamp, lease: Timestamp, limi
         id: row.id,
         effect: row.payload.0,
         attempts: row.attempts,
+        interrupted: row.interrupted,
     });
     Ok(job.collect())
 }
@@ -134,7 +186,7 @@ pub async fn finish(tx: &mut PgConnection, job: &Job) -> Result<(), Error> {
 /// Puts a job that failed off until `next_attempt_at`.
 pub async fn postpone(tx: &mut PgConnection, job: &Job, next_attempt_at: Timestamp, error: &str) -> Result<(), Error> {
     sqlx::query!(
-        "update jobs set next_attempt_at = $3, last_error = $4 where account_id = $1 and id = $2",
+        "update jobs set next_attempt_at = $3, last_error = $4, begun = false where account_id = $1 and id = $2",
         job.account_id,
         job.id,
         next_attempt_at.to_sqlx() as _,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use diwan_runtime::Env;
 use diwan_testkit::eventually;
-use mail_parser::MessageParser;
+use mail_parser::{MessageParser, MimeHeaders as _};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
@@ -65,6 +65,13 @@ async fn an_invitation_leaves_by_smtp_as_soon_as_the_server_is_there() {
     let mail = MessageParser::default().parse(raw.as_bytes()).unwrap();
     assert_eq!(mail.subject(), Some("دعوة من شركة النور إلى ديوان"));
     assert!(mail.message_id().unwrap().ends_with("@diwan.example"));
+    assert_eq!(mail.header_raw("Auto-Submitted").map(str::trim), Some("auto-generated"));
+    let kinds = mail.parts.iter().filter_map(|part| part.content_type()).map(|kind| kind.subtype().unwrap_or_default());
+    assert_eq!(kinds.collect::<Vec<_>>(), ["alternative", "plain", "html"]);
+    let (text, html) = (mail.body_text(0).unwrap(), mail.body_html(0).unwrap());
+    assert!(html.contains(r#"<div lang="ar" dir="rtl""#), "{html}");
+    let link = format!("https://diwan.example/invitations/{}", token_in(&text));
+    assert!(html.contains(&format!("<a href=\"{link}\"")) && html.contains(&format!(">{link}<")), "{html}");
     let user = house.accept(&token_in(&mail.body_text(0).unwrap())).await.unwrap();
     assert_eq!(user.email, "omar@example.com");
 }

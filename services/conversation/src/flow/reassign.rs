@@ -118,7 +118,7 @@ pub async fn chunk(tx: &mut Tx, account: Uuid, id: Uuid, now: Timestamp) -> Resu
     Ok(Chunk { teams: teams.into_iter().map(|team| (account, team)).collect(), more })
 }
 
-/// Whether the receiving person may still be given something. A receiving team is there for ever.
+/// Whether the receiving person and team are still there.
 async fn receives(tx: &mut Tx, account: Uuid, to: Destination) -> Result<bool, Error> {
     if let Some(user) = to.user {
         match users::require_assignable(tx, account, user).await {
@@ -126,7 +126,13 @@ async fn receives(tx: &mut Tx, account: Uuid, to: Destination) -> Result<bool, E
             other => other?,
         }
     }
-    Ok(true)
+    match to.team {
+        None => Ok(true),
+        Some(team) => match teams::require(tx, account, team).await {
+            Err(Error::TeamNotFound) => Ok(false),
+            known => known.map(|_| true),
+        },
+    }
 }
 
 /// Locks these conversations and the slots that their moving concerns, and returns them as they are under the locks. One that changed

@@ -36,7 +36,8 @@ pub async fn reply(
     let account = caller.account_id;
     let found = conversations::visible(tx, account, id, scope).await?;
     let before = found.facts()?;
-    if before.state != State::Open || before.holder != Some(caller.user_id) {
+    // What is put off keeps its holder: he may answer, and it stays put off.
+    if !matches!(before.state, State::Open | State::Snoozed) || before.holder != Some(caller.user_id) {
         return Err(Error::NotHolder);
     }
     if found.contact_email.is_empty() {

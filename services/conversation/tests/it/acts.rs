@@ -24,9 +24,9 @@ fn new() -> String {
 }
 
 /// A time `ahead` of `now`, as a message says it.
-pub fn ahead(now: Timestamp, ahead: Duration) -> Option<prost_types::Timestamp> {
+pub fn ahead(now: Timestamp, ahead: Duration) -> prost_types::Timestamp {
     let at = after(now, ahead);
-    Some(prost_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() })
+    prost_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() }
 }
 
 impl Office {
@@ -65,9 +65,10 @@ impl Office {
         &self,
         by: &Person,
         id: Uuid,
-        until: Option<prost_types::Timestamp>,
+        until: impl Into<Option<prost_types::Timestamp>>,
     ) -> Result<Conversation, Status> {
-        let request = SnoozeConversationRequest { request_id: new(), conversation_id: id.to_string(), until };
+        let request =
+            SnoozeConversationRequest { request_id: new(), conversation_id: id.to_string(), until: until.into() };
         let answer = self.handling().snooze_conversation(self.world.request(by, request)).await?;
         Ok(answer.into_inner().conversation.unwrap())
     }

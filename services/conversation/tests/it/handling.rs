@@ -8,7 +8,7 @@ use diwan_proto::{
     conversation::v1::{ConversationState, HandOverConversationRequest, TransitionCause},
     identity::v1::UserState,
 };
-use diwan_runtime::ids;
+use diwan_runtime::{Clock as _, SystemClock, ids};
 use tonic::Code;
 
 use crate::{acts::ahead, support::Office};
@@ -134,7 +134,7 @@ async fn a_snoozed_one_that_is_handed_over_is_open_and_takes_the_receivers_slot_
     let _inbox = office.watch(&agent).await;
     let id = office.arrive().await;
     office.held_by(&agent, id).await;
-    let until = ahead(jiff::Timestamp::now(), Duration::from_hours(1));
+    let until = ahead(SystemClock.now(), Duration::from_hours(1));
     office.snooze(&agent, id, until).await.unwrap();
     let handed = office.hand_over(&office.owner, id, (None, Some(colleague.user))).await.unwrap();
     assert_eq!(handed.conversation.unwrap().snoozed_until, None);

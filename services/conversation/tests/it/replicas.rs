@@ -96,7 +96,7 @@ impl Company {
         let (team_feed, user_feed) = (FakeFeed::default(), FakeFeed::default());
         let neighbours = [
             ("TEAM", team_feed.methods("team").await),
-            ("IDENTITY", user_feed.methods("identity").await),
+            ("IDENTITY", user_feed.identity(world.access_keys()).await),
             ("MAILBOX", FakeMailbox::default().methods().await),
         ];
         let nowhere = "http://127.0.0.1:1".to_owned();

@@ -1,7 +1,7 @@
 //! Customers who come back: to their closed conversation, or with a new one.
 
 use diwan_proto::conversation::v1::{
-    AvailabilityState, ConversationState, IngestMessageRequest, SetAvailabilityRequest, TransitionCause,
+    AvailabilityState, ConversationState, IngestMessageRequest, SetAvailabilityRequest, Transition, TransitionCause,
 };
 use diwan_runtime::ids;
 use diwan_testkit::Person;
@@ -9,11 +9,11 @@ use uuid::Uuid;
 
 use crate::support::{Inbox, Office};
 
-/// A team with a sticky owner, one agent of it who is there, and a colleague who is too.
+/// A team with a sticky owner, and one agent of it who is there.
 struct Shop {
     office: Office,
     agent: Person,
-    _inboxes: Vec<Inbox>,
+    _inbox: Inbox,
 }
 
 impl Shop {
@@ -22,8 +22,8 @@ impl Shop {
         office.set_team(office.team, 2, |team| (team.assignment_limit, team.sticky_owner) = (limit, true));
         office.until("select count(*) from teams where sticky_owner", 1).await;
         let agent = office.agent().await;
-        let _inboxes = vec![office.watch(&agent).await];
-        Self { office, agent, _inboxes }
+        let inbox = office.watch(&agent).await;
+        Self { office, agent, _inbox: inbox }
     }
 
     /// A customer whom the agent has helped.
@@ -47,7 +47,7 @@ impl Shop {
     }
 
     async fn causes(&self, id: Uuid) -> Vec<TransitionCause> {
-        self.office.transitions(id).await.iter().map(|transition| transition.cause()).collect()
+        self.office.transitions(id).await.iter().map(Transition::cause).collect()
     }
 
     async fn state(&self, id: Uuid) -> ConversationState {

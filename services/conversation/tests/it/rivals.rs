@@ -6,6 +6,7 @@ use diwan_proto::{
     conversation::v1::{ConversationState, ListConversationsRequest, Priority, StartReassignmentRequest},
     identity::v1::UserState,
 };
+use diwan_runtime::{Clock as _, SystemClock};
 use diwan_testkit::Person;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use tonic::{Code, Status};
@@ -47,7 +48,7 @@ async fn turn(office: &Office, (agents, teams): (&[Person], [Uuid; 2]), random: 
         4 => answered(office.assign(&office.owner, id, anybody).await),
         5 => answered(office.take(anybody, id).await),
         6 => {
-            let soon = ahead(jiff::Timestamp::now(), Duration::from_millis(random.random_range(1..400)));
+            let soon = ahead(SystemClock.now(), Duration::from_millis(random.random_range(1..400)));
             answered(office.snooze(holder, id, soon).await);
         }
         7 => answered(office.unsnooze(holder, id).await),

@@ -60,9 +60,11 @@ async fn it_takes_no_slot_and_wakes_to_its_holder_at_its_time() {
     let between = office.arrive().await;
     office.held_by(agent, between).await;
     office.close(agent, between).await.unwrap();
-    later.clock.advance(HOUR - Duration::from_secs(1));
+    // He may answer, and it stays put off.
+    office.reply(agent, later.id, "Tomorrow.").await.unwrap();
+    later.clock.advance(Duration::from_mins(59));
     assert_eq!(later.state().await, ConversationState::Snoozed);
-    later.clock.advance(Duration::from_secs(1));
+    later.clock.advance(Duration::from_mins(1));
     office.held_by(agent, later.id).await;
     let record = office.last_transition(later.id).await;
     assert_eq!((record.cause(), record.actor_id.as_str()), (TransitionCause::Woken, ""));
@@ -136,7 +138,7 @@ async fn its_holder_wakes_it_above_his_limit_and_an_administrator_as_its_time_wo
 async fn it_can_be_put_off_further_and_only_to_a_time_ahead_within_a_year() {
     let later = Later::new().await;
     let (office, agent, now) = (&later.office, &later.agent, later.clock.now());
-    for until in [None, ahead(now, Duration::ZERO), ahead(now, Duration::from_hours(24 * 367))] {
+    for until in [None, Some(ahead(now, Duration::ZERO)), Some(ahead(now, Duration::from_hours(24 * 367)))] {
         let refused = office.snooze(agent, later.id, until).await.unwrap_err();
         assert_eq!(reason_of(&refused).as_deref(), Some("INVALID_FIELDS"));
     }

@@ -240,6 +240,15 @@ fn good(path: &str, field: &FieldDescriptor, id: &dyn Fn(&str) -> String) -> Opt
             day.set_field(&shifts, Value::List(vec![Value::Message(DynamicMessage::new(shift))]));
             Some(Value::Message(day))
         }
+        ("until", Kind::Message(inner)) => {
+            let in_an_hour = diwan_runtime::clock::after(
+                diwan_runtime::Clock::now(&SystemClock),
+                std::time::Duration::from_hours(1),
+            );
+            let mut time = DynamicMessage::new(inner);
+            time.set_field_by_name("seconds", Value::I64(in_an_hour.as_second()));
+            Some(Value::Message(time))
+        }
         ("holidays", _) => text("2026-12-25"),
         ("security" | "role", _) => Some(Value::EnumNumber(3)),
         ("update_mask", Kind::Message(inner)) => {

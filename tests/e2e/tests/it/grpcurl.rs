@@ -25,11 +25,13 @@ fn text(output: &Output) -> String {
 
 /// The services that the gateway lists, and a method of each that an owner calls without arguments; the last one ends his
 /// session.
-const CALLS: [(&str, &str); 17] = [
+const CALLS: [(&str, &str); 19] = [
     ("diwan.billing.v1.SeatService", "ListSeats"),
     ("diwan.billing.v1.SubscriptionService", "GetSubscription"),
     ("diwan.conversation.v1.ConversationService", "ListConversations"),
+    ("diwan.conversation.v1.HandlingService", "GetQueuePosition"),
     ("diwan.conversation.v1.InboxService", "ListAvailability"),
+    ("diwan.conversation.v1.TopicService", "ListTopics"),
     ("diwan.gateway.v1.BootstrapService", "GetBootstrap"),
     ("diwan.identity.v1.AccountService", "GetAccount"),
     ("diwan.identity.v1.CredentialService", "ListSessions"),
@@ -46,7 +48,11 @@ const CALLS: [(&str, &str); 17] = [
 ];
 
 /// What those of them answer that want an argument, or that find nothing in a new account.
-const REFUSALS: [(&str, &str); 2] = [("GetOwnershipOffer", "NotFound"), ("GetWorkingHours", "InvalidArgument")];
+const REFUSALS: [(&str, &str); 3] = [
+    ("GetQueuePosition", "InvalidArgument"),
+    ("GetOwnershipOffer", "NotFound"),
+    ("GetWorkingHours", "InvalidArgument"),
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn grpcurl_lists_and_calls_every_service_that_the_gateway_offers() {

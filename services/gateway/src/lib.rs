@@ -3,6 +3,7 @@
 
 mod bootstrap;
 mod error;
+mod events;
 mod forward;
 mod health;
 mod limit;
@@ -17,8 +18,11 @@ use async_trait::async_trait;
 use bootstrap::Bootstrap;
 use diwan_access::Pages;
 use diwan_launch::{Component, Context};
-use diwan_proto::gateway::v1::bootstrap_service_server::BootstrapServiceServer;
+use diwan_proto::gateway::v1::{
+    bootstrap_service_server::BootstrapServiceServer, event_service_server::EventServiceServer,
+};
 use diwan_transport::{BoxError, Front, Origins, SERVICES, Tls, with_reflection};
+use events::Events;
 use forward::{Forward, Upstreams};
 use limit::Limits;
 use methods::Methods;
@@ -53,7 +57,9 @@ impl Component for Service {
         let upstreams = upstreams(&context, &methods)?;
         let health = health::follow(&context, &offered).await;
         let names: Vec<&str> = offered.iter().map(|offer| offer.name.as_str()).collect();
-        let own = Routes::new(health).add_service(BootstrapServiceServer::new(bootstrap(&upstreams)?));
+        let own = Routes::new(health)
+            .add_service(BootstrapServiceServer::new(bootstrap(&upstreams)?))
+            .add_service(EventServiceServer::new(Events::new(&context)?));
         let own = with_reflection(own, &names)?.prepare();
         let forward = Forward { own, upstreams, methods, limits };
         served(Front::new("gateway", context.admission.clone(), forward), &context).await
@@ -64,7 +70,8 @@ impl Component for Service {
 async fn served(front: Front, context: &Context) -> Result<Front, BoxError> {
     let env = &context.env;
     let origins = env.get("DIWAN_CORS_ORIGINS").map(str::parse::<Origins>).transpose()?;
-    let mut front = front.renewing_connections(env.millis("DIWAN_GATEWAY_CONNECTION_AGE_MS", CONNECTION_AGE)?);
+    let mut front =
+        front.publishing_keys().renewing_connections(env.millis("DIWAN_GATEWAY_CONNECTION_AGE_MS", CONNECTION_AGE)?);
     if let Some(folder) = env.get("DIWAN_TLS") {
         let tls = Tls::front(PathBuf::from(folder), &context.clock, &context.drain);
         front = front.behind_tls(tls.await?);

@@ -1,6 +1,6 @@
 //! ConversationService.
 
-use diwan_access::user;
+use diwan_access::{user, viewer};
 use diwan_fault::{Fault, Fields};
 use diwan_proto::conversation::v1::{
     CloseConversationRequest, CloseConversationResponse, ConversationState, GetConversationRequest,
@@ -37,7 +37,7 @@ impl ConversationService for Api {
         &self,
         request: Request<GetConversationRequest>,
     ) -> Result<Response<GetConversationResponse>, Status> {
-        let caller = user(&request)?;
+        let caller = viewer(&request)?;
         let id = only_id(&request.get_ref().conversation_id)?;
         let scope = self.scope(&caller).await?;
         let found = conversations::visible(&mut *self.connection().await?, caller.account_id, id, &scope).await?;
@@ -48,7 +48,7 @@ impl ConversationService for Api {
         &self,
         request: Request<ListConversationsRequest>,
     ) -> Result<Response<ListConversationsResponse>, Status> {
-        let caller = user(&request)?;
+        let caller = viewer(&request)?;
         let message = request.into_inner();
         let mut fields = Fields::new();
         let filter = filter(&mut fields, &message);
@@ -68,7 +68,7 @@ impl ConversationService for Api {
         &self,
         request: Request<ListMessagesRequest>,
     ) -> Result<Response<ListMessagesResponse>, Status> {
-        let caller = user(&request)?;
+        let caller = viewer(&request)?;
         let message = request.into_inner();
         let mut fields = Fields::new();
         let id = fields.uuid("conversation_id", &message.conversation_id);
@@ -87,7 +87,7 @@ impl ConversationService for Api {
         &self,
         request: Request<ListTransitionsRequest>,
     ) -> Result<Response<ListTransitionsResponse>, Status> {
-        let caller = user(&request)?;
+        let caller = viewer(&request)?;
         let message = request.into_inner();
         let mut fields = Fields::new();
         let id = fields.uuid("conversation_id", &message.conversation_id);

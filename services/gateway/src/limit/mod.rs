@@ -77,13 +77,18 @@ impl Limits {
         let now = Instant::now();
         // The narrowest last: who is over his address' limit takes nothing from his colleagues' account.
         self.take(address.map(|address| Whose::Address(subscriber(address))), class, now)?;
-        let Caller::User(user) = caller else { return Ok(None) };
-        self.take(Some(Whose::User(user.user_id)), class, now)?;
-        self.take(Some(Whose::Account(user.account_id)), class, now)?;
+        // A principal is as one user, also when it acts for one: what it asks for takes nothing from people.
+        let (account, one) = match caller {
+            Caller::User(user) => (user.account_id, user.actor.as_ref().map_or(user.user_id, |mandate| mandate.sub)),
+            Caller::Principal(principal) => (principal.account_id, principal.mandate.sub),
+            Caller::Nobody | Caller::Service(_) | Caller::Operator(_) => return Ok(None),
+        };
+        self.take(Some(Whose::User(one)), class, now)?;
+        self.take(Some(Whose::Account(account)), class, now)?;
         if class != Class::Stream {
             return Ok(None);
         }
-        self.streams.open(user.user_id).map(Some).ok_or(Error::TooManyStreams(self.streams.most()))
+        self.streams.open(one).map(Some).ok_or(Error::TooManyStreams(self.streams.most()))
     }
 
     fn take(&self, whose: Option<Whose>, class: Class, now: Instant) -> Result<(), Error> {

@@ -4,6 +4,7 @@
 
 mod bootstrap;
 mod connections;
+mod events;
 mod failures;
 mod limits;
 mod load;

@@ -1,6 +1,6 @@
 //! Mailboxes: connect, get, list.
 
-use diwan_access::user;
+use diwan_access::{account, user};
 use diwan_fault::{Fault, Fields};
 use diwan_proto::mailbox::v1::{
     ConnectMailboxRequest, ConnectMailboxResponse, GetMailboxRequest, GetMailboxResponse, ListMailboxesRequest,
@@ -25,7 +25,7 @@ impl MailboxService for Api {
     }
 
     async fn get_mailbox(&self, request: Request<GetMailboxRequest>) -> Result<Response<GetMailboxResponse>, Status> {
-        let account = user(&request)?.account_id;
+        let account = account(&request)?;
         Ok(Response::new(self.get(account, &request.into_inner()).await?))
     }
 
@@ -33,7 +33,7 @@ impl MailboxService for Api {
         &self,
         request: Request<ListMailboxesRequest>,
     ) -> Result<Response<ListMailboxesResponse>, Status> {
-        let account = user(&request)?.account_id;
+        let account = account(&request)?;
         Ok(Response::new(self.list(account, &request.into_inner()).await?))
     }
 }

@@ -12,6 +12,8 @@ pub mod operator;
 pub mod origin;
 mod record;
 pub mod shown;
+#[cfg(test)]
+mod told;
 
 pub use operator::{OperatorLog, Refused};
 pub use origin::ORIGIN_HEADER;

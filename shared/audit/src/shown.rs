@@ -22,7 +22,7 @@ const OF_THE_CALL: [&str; 2] = ["request_id", "page"];
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).unwrap_or_default());
 
 /// The methods that may change something.
-static CHANGING: LazyLock<HashSet<String>> = LazyLock::new(|| {
+pub(crate) static CHANGING: LazyLock<HashSet<String>> = LazyLock::new(|| {
     let methods = POOL.services().flat_map(|service| service.methods().collect::<Vec<_>>());
     let changing = methods.filter(|method| {
         let options = method.method_descriptor_proto().options.as_ref();

@@ -22,7 +22,7 @@ demo: postgres mail
 	$(CARGO) build --profile $(PROFILE) -p diwan-suite -p diwan-e2e
 	@exec target/$(TARGET)/diwan-demo
 
-test: postgres mail grpcurl
+test: postgres mail grpcurl grpcio
 	$(CARGO) build --workspace --bins
 	deploy/local/test.sh
 
@@ -47,10 +47,10 @@ sqlx:
 clean:
 	rm -rf .diwan target
 
-.PHONY: postgres mail grpcurl buf
+.PHONY: postgres mail grpcurl buf grpcio
 postgres:
 	@deploy/local/postgres.sh >/dev/null
 mail:
 	@deploy/local/debian-packages.sh mail >/dev/null
-grpcurl buf:
+grpcurl buf grpcio:
 	@deploy/local/tools.sh $@

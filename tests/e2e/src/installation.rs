@@ -44,7 +44,7 @@ pub struct Options {
     pub home: PathBuf,
     /// The PostgreSQL programs.
     pub postgres: PathBuf,
-    /// Settings beyond those that the topology needs.
+    /// Settings beyond those that the topology needs. `DIWAN_MTLS` is a folder of folders here, one for each process.
     pub settings: Vec<(String, String)>,
 }
 
@@ -171,10 +171,15 @@ impl Installation {
         command.env(format!("DIWAN_{}_DATABASE_URL", service.to_uppercase()), postgres.url(service));
         command.env("DIWAN_IDENTITY_BLOBS", home.join("blobs")).env("DIWAN_MAILBOX_BLOBS", home.join("blobs")).env("DIWAN_MAILBOX_ALLOW_PLAIN", "loopback");
         command.env("DIWAN_IDENTITY_MAIL_FOLDER", home.join("mail-out"));
-        for (name, address) in &self.addresses {
-            command.env(format!("DIWAN_{}_ADDRESS", name.to_uppercase()), format!("http://{address}"));
-        }
         command.envs(self.options.settings.iter().cloned());
+        let certificates = self.options.settings.iter().find(|(name, _)| name == "DIWAN_MTLS");
+        if let Some((name, folder)) = certificates {
+            command.env(name, Path::new(folder).join(service));
+        }
+        let scheme = if certificates.is_some() { "https" } else { "http" };
+        for (name, address) in &self.addresses {
+            command.env(format!("DIWAN_{}_ADDRESS", name.to_uppercase()), format!("{scheme}://{address}"));
+        }
         Ok(command)
     }
 

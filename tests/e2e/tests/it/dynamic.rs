@@ -2,7 +2,9 @@
 
 use diwan_proto::DESCRIPTORS;
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MethodDescriptor, Value, prost::Message as _,
+    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MethodDescriptor, Value,
+    bytes::{Buf as _, BufMut as _},
+    prost::Message as _,
 };
 use tonic::{
     Request, Status,
@@ -65,6 +67,62 @@ pub fn message(
         message.set_field(&field, value);
     }
     message
+}
+
+/// Something that no field of this kind can be.
+pub fn bad(field: &FieldDescriptor) -> Option<Value> {
+    match field.kind() {
+        Kind::String => Some(Value::String("\u{1}".into())),
+        Kind::Int32 => Some(Value::I32(-1)),
+        Kind::Enum(_) => Some(Value::EnumNumber(99)),
+        Kind::Message(inner) if inner.full_name() == "google.protobuf.FieldMask" => {
+            let mut mask = DynamicMessage::new(inner);
+            mask.set_field_by_name("paths", Value::List(vec![Value::String("no_such_field".into())]));
+            Some(Value::Message(mask))
+        }
+        _ => None,
+    }
+}
+
+/// A message as it is on the wire.
+#[derive(Clone, Debug)]
+pub struct Raw(pub Vec<u8>);
+
+/// Sends and takes messages as they are on the wire.
+pub struct RawCodec;
+
+impl Codec for RawCodec {
+    type Encode = Raw;
+    type Decode = Raw;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for RawCodec {
+    type Item = Raw;
+    type Error = Status;
+
+    fn encode(&mut self, message: Raw, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put_slice(&message.0);
+        Ok(())
+    }
+}
+
+impl Decoder for RawCodec {
+    type Item = Raw;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Raw>, Status> {
+        Ok(Some(Raw(buffer.copy_to_bytes(buffer.remaining()).to_vec())))
+    }
 }
 
 struct Dynamic(MethodDescriptor);

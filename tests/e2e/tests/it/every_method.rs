@@ -23,7 +23,7 @@ use tonic::{
 use tonic_types::StatusExt as _;
 
 use crate::{
-    dynamic::{self, message, methods, path},
+    dynamic::{self, bad, message, methods, path},
     support::{self, Fresh, sign_up},
 };
 
@@ -155,21 +155,6 @@ async fn conversation(fresh: &Fresh, owner: &Person, team: &str) -> String {
     request.metadata_mut().insert("diwan-service-token", token.parse().unwrap());
     let mut client = IngestServiceClient::new(channel(fresh, "conversation").await);
     client.ingest_message(request).await.unwrap().into_inner().conversation_id
-}
-
-/// Something that no field of this kind can be.
-fn bad(field: &FieldDescriptor) -> Option<Value> {
-    match field.kind() {
-        Kind::String => Some(Value::String("\u{1}".into())),
-        Kind::Int32 => Some(Value::I32(-1)),
-        Kind::Enum(_) => Some(Value::EnumNumber(99)),
-        Kind::Message(inner) if inner.full_name() == "google.protobuf.FieldMask" => {
-            let mut mask = DynamicMessage::new(inner);
-            mask.set_field_by_name("paths", Value::List(vec![Value::String("no_such_field".into())]));
-            Some(Value::Message(mask))
-        }
-        _ => None,
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

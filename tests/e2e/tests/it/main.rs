@@ -1,11 +1,16 @@
 //! The tests of the whole: real binaries, real PostgreSQL, real mail servers, in both topologies.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod access_cells;
+mod access_table;
+mod crew;
 mod dynamic;
 mod endings;
 mod every_method;
 mod grpcurl;
 mod lifecycle;
+mod python;
 mod support;
 mod telemetry;
+mod tls;
 mod whole_path;

@@ -1,18 +1,32 @@
 //! Settings from the environment.
 
-use std::{num::NonZero, path::PathBuf, thread};
+use std::{num::NonZero, path::PathBuf, thread, time::Duration};
 
 use diwan_runtime::{Env, env::EnvError};
 use lettre::message::Mailbox;
 use url::{Host, Url};
+use zeroize::Zeroizing;
 
-use crate::throttle::Limits;
+use crate::{
+    throttle::Limits,
+    whatsapp::{Route, Settings, TokenSource},
+};
 
 /// About a second of waiting.
 const LINE_A_RUN: usize = 32;
+const SIGNING_KEY_DAYS: NonZero<u16> = NonZero::new(30).unwrap();
 const FAILURES_PER_ADDRESS: NonZero<u16> = NonZero::new(10).unwrap();
 /// An office, or everybody of a mobile carrier, may be behind one.
 const FAILURES_PER_IP: NonZero<u16> = NonZero::new(100).unwrap();
+
+/// How long an account that is being closed can still be kept.
+const GRACE_DAYS: NonZero<u16> = NonZero::new(30).unwrap();
+const DAY: Duration = Duration::from_hours(24);
+
+/// The Cloud API. A version is served for two years.
+const WHATSAPP: &str = "https://graph.facebook.com/v25.0";
+/// Well below the lease of a job, so that no two workers send one message.
+const WHATSAPP_LIMIT: Duration = Duration::from_secs(15);
 
 /// How identity is set up.
 #[derive(Clone)]
@@ -25,6 +39,17 @@ pub struct Config {
     pub mail_from: Mailbox,
     /// Where e-mails go.
     pub mail: MailRoute,
+    /// Where WhatsApp messages go.
+    pub whatsapp: Route,
+    /// `DIWAN_IDENTITY_CLOSING_GRACE_DAYS`: so many days after its owner has begun to close an account it is closed. Default 30.
+    pub closing_grace: Duration,
+    /// `DIWAN_IDENTITY_BLOBS`: the folder of pictures, which all replicas share. Default `.diwan/blobs`.
+    pub blobs: PathBuf,
+    /// `DIWAN_IDENTITY_SECRET_KEYS_FILE`: the keys that secrets in the database are encrypted under, the same for all replicas.
+    /// Default: `identity-secrets.json` in the key folder, made at the first start.
+    pub secret_keys: Option<PathBuf>,
+    /// `DIWAN_IDENTITY_SIGNING_KEY_DAYS`: how long a key signs access tokens before the next one does. Default 30.
+    pub signing_key_days: NonZero<u16>,
     /// `DIWAN_IDENTITY_PASSWORD_RUNS`: how many passwords are hashed at a time, 19 MiB each. Default: one a core.
     pub password_runs: NonZero<usize>,
     /// `DIWAN_IDENTITY_PASSWORD_LINE`: how many more passwords may wait; the next is refused. Default: 32 a run.
@@ -60,6 +85,18 @@ impl Config {
                 .parse()
                 .map_err(|_| unreadable("DIWAN_IDENTITY_MAIL_FROM", "a sender such as Diwan <no-reply@example.com>"))?,
             mail: mail_route(env)?,
+            whatsapp: whatsapp_route(env)?,
+            closing_grace: DAY
+                * u32::from(
+                    env.parse("DIWAN_IDENTITY_CLOSING_GRACE_DAYS", "a number of days from 1", GRACE_DAYS)?.get(),
+                ),
+            blobs: env.path("DIWAN_IDENTITY_BLOBS", ".diwan/blobs"),
+            secret_keys: env.get("DIWAN_IDENTITY_SECRET_KEYS_FILE").map(PathBuf::from),
+            signing_key_days: env.parse(
+                "DIWAN_IDENTITY_SIGNING_KEY_DAYS",
+                "a number of days from 1",
+                SIGNING_KEY_DAYS,
+            )?,
             password_runs,
             password_line: env.parse(
                 "DIWAN_IDENTITY_PASSWORD_LINE",
@@ -88,6 +125,36 @@ fn mail_route(env: &Env) -> Result<MailRoute, EnvError> {
             )
         }),
     }
+}
+
+/// `DIWAN_IDENTITY_WHATSAPP_PHONE_NUMBER_ID` with a token in `DIWAN_IDENTITY_WHATSAPP_TOKEN_FILE` or `DIWAN_IDENTITY_WHATSAPP_TOKEN`; where
+/// it is not set, `DIWAN_IDENTITY_WHATSAPP_FOLDER` (default `.diwan/whatsapp`).
+fn whatsapp_route(env: &Env) -> Result<Route, EnvError> {
+    let Some(id) = env.get("DIWAN_IDENTITY_WHATSAPP_PHONE_NUMBER_ID") else {
+        return Ok(Route::Folder(env.path("DIWAN_IDENTITY_WHATSAPP_FOLDER", ".diwan/whatsapp")));
+    };
+    if !id.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(unreadable("DIWAN_IDENTITY_WHATSAPP_PHONE_NUMBER_ID", "digits"));
+    }
+    let token = match env.get("DIWAN_IDENTITY_WHATSAPP_TOKEN_FILE") {
+        Some(file) => TokenSource::File(file.into()),
+        None => TokenSource::Given(Zeroizing::new(env.require("DIWAN_IDENTITY_WHATSAPP_TOKEN")?.to_owned())),
+    };
+    let limit = env.millis("DIWAN_IDENTITY_WHATSAPP_LIMIT_MS", WHATSAPP_LIMIT)?;
+    if limit > WHATSAPP_LIMIT {
+        return Err(unreadable("DIWAN_IDENTITY_WHATSAPP_LIMIT_MS", "at most 15000"));
+    }
+    let base = env.get("DIWAN_IDENTITY_WHATSAPP_URL").unwrap_or(WHATSAPP);
+    let base =
+        Url::parse(base).ok().filter(|url| url.scheme() == "https" || url.scheme() == "http" && is_loopback(url));
+    Ok(Route::Cloud(Settings {
+        base: base
+            .ok_or_else(|| unreadable("DIWAN_IDENTITY_WHATSAPP_URL", "https://..., or http://... on loopback"))?,
+        phone_number_id: id.to_owned(),
+        token,
+        prefix: env.get("DIWAN_IDENTITY_WHATSAPP_TEMPLATE_PREFIX").unwrap_or("diwan_").to_owned(),
+        limit,
+    }))
 }
 
 /// In the form that lettre reads. Invitations open accounts: they leave this machine encrypted or not at all.
@@ -140,6 +207,29 @@ mod tests {
         for refused in ["smtp://mail.example.com:25", "smtp://10.0.0.1", "http://localhost", "localhost:25", "smtp:"] {
             assert_eq!(smtp_url(refused), None, "{refused}");
         }
+    }
+
+    #[test]
+    fn whatsapp_gets_its_token_encrypted_or_on_this_machine_only() {
+        let env = |url: &str| {
+            Env::default()
+                .with("DIWAN_IDENTITY_WHATSAPP_PHONE_NUMBER_ID", "17")
+                .with("DIWAN_IDENTITY_WHATSAPP_TOKEN", "s3cret")
+                .with("DIWAN_IDENTITY_WHATSAPP_URL", url)
+        };
+        for url in ["https://graph.facebook.com/v25.0", "http://127.0.0.1:8080/v25.0", "http://localhost:1", ""] {
+            assert!(matches!(whatsapp_route(&env(url)), Ok(Route::Cloud(_))), "{url}");
+        }
+        let bad =
+            ["http://graph.facebook.com/v25.0", "http://10.0.0.1", "ftp://localhost", "graph.facebook.com"].map(env);
+        let missing = Env::default().with("DIWAN_IDENTITY_WHATSAPP_PHONE_NUMBER_ID", "17");
+        let path = env("").with("DIWAN_IDENTITY_WHATSAPP_PHONE_NUMBER_ID", "../17");
+        let slow = env("").with("DIWAN_IDENTITY_WHATSAPP_LIMIT_MS", "60000");
+        for env in bad.into_iter().chain([missing, path, slow]) {
+            let error = whatsapp_route(&env).err().unwrap().to_string();
+            assert!(error.contains("DIWAN_IDENTITY_WHATSAPP_") && !error.contains("s3cret"), "{error}");
+        }
+        assert!(matches!(whatsapp_route(&Env::default()), Ok(Route::Folder(_))));
     }
 
     #[test]

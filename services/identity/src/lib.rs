@@ -5,44 +5,63 @@
 //! - Access tokens live five minutes; each carries the epochs of account, user and session. What ends access raises an epoch
 //!   in the same transaction and adds a revocation, which `worker::revocations` tells every verifier within milliseconds.
 
+mod alerts;
 mod api;
 mod client;
+mod codes;
 mod config;
 mod domain;
 mod effects;
 mod error;
 mod events;
+mod factors;
 mod mail;
+mod messages;
 mod passwords;
 mod peers;
+mod pictures;
+mod signing;
 mod store;
 mod strength;
 mod throttle;
+mod totp;
+mod whatsapp;
 mod worker;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use diwan_access::{Pages, Signer, keys};
+use diwan_access::{Keys, Pages};
+use diwan_blobs::Blobs;
 use diwan_feed::FeedServer;
 use diwan_launch::{Component, Context};
 use diwan_proto::identity::v1::{
-    account_service_server::AccountServiceServer, credential_service_server::CredentialServiceServer,
-    invitation_service_server::InvitationServiceServer, ownership_service_server::OwnershipServiceServer,
-    revocation_service_server::RevocationServiceServer, role_service_server::RoleServiceServer,
-    session_service_server::SessionServiceServer, user_service_server::UserServiceServer,
+    account_service_server::AccountServiceServer, alert_service_server::AlertServiceServer,
+    audit_inspection_service_server::AuditInspectionServiceServer, audit_service_server::AuditServiceServer,
+    challenge_service_server::ChallengeServiceServer, closing_service_server::ClosingServiceServer,
+    credential_service_server::CredentialServiceServer, device_service_server::DeviceServiceServer,
+    invitation_service_server::InvitationServiceServer, operator_service_server::OperatorServiceServer,
+    ownership_service_server::OwnershipServiceServer, principal_token_service_server::PrincipalTokenServiceServer,
+    profile_service_server::ProfileServiceServer, revocation_service_server::RevocationServiceServer,
+    role_service_server::RoleServiceServer, second_factor_service_server::SecondFactorServiceServer,
+    service_principal_service_server::ServicePrincipalServiceServer, session_service_server::SessionServiceServer,
+    signing_key_service_server::SigningKeyServiceServer, user_service_server::UserServiceServer,
+    whats_app_number_service_server::WhatsAppNumberServiceServer,
 };
 use diwan_store::{Database, Wake, answers, pool};
 use diwan_transport::{BoxError, Front, Methods};
+use diwan_vault::{Vault, VaultError};
 use sqlx::migrate::Migrator;
 
 use crate::{
-    api::{Api, RevocationApi},
+    api::{Api, AuditApi, OperatorApi, PrincipalApi, RevocationApi, SigningKeyApi},
     config::Config,
     effects::Effects,
     mail::Courier,
     passwords::Passwords,
     peers::Peers,
+    pictures::Pictures,
+    signing::AccessSigner,
 };
 
 /// The migrations of identity's database.
@@ -72,21 +91,41 @@ impl Component for Service {
             clock: clock.clone(),
             peers: Peers::new(&context),
             courier: Arc::new(Courier::new(&config, clock.clone())?),
+            sender: whatsapp::sender(&config.whatsapp)?,
         };
         worker::jobs::start(&context.drain, effects.clone());
         worker::expiry::start(&context.drain, effects.clone());
+        worker::closing::start(&context.drain, effects.clone());
         answers::purge_regularly(&context.drain, &pool, &clock);
         worker::janitor::start(&context.drain, database.clone(), clock.clone());
-        let revocations = worker::revocations::start(&context.drain, database.clone(), clock.clone());
+        let vault = Arc::new(vault(&config, &context)?);
+        let access = AccessSigner::new(vault.clone(), clock.clone());
+        let period = Duration::from_hours(24) * u32::from(config.signing_key_days.get());
+        worker::signing_keys::start(&context.drain, database.clone(), &access, clock.clone(), period).await?;
+        let revocations = worker::revocations::start(&context.drain, database.clone(), &access, clock.clone());
         let api = Api {
             database: database.clone(),
             clock: clock.clone(),
             passwords: Passwords::new(config.password_runs, config.password_line)?,
             limits: config.limits,
-            access: Signer::load(&context.keys, keys::ACCESS, clock.clone())?,
+            access: access.clone(),
             effects,
             pages: Pages::load()?,
+            closing_grace: config.closing_grace,
+            pictures: Pictures::default(),
+            blobs: Blobs::folder(&config.blobs)?,
+            vault,
         };
+        let principals = PrincipalApi {
+            database: database.clone(),
+            clock: clock.clone(),
+            limits: config.limits,
+            access: api.access.clone(),
+            admission: context.admission.clone(),
+        };
+        let audit =
+            AuditApi { database: database.clone(), signer: context.signer.clone(), keys: Keys::load(&context.keys)? };
+        worker::audit::start(&context, &database);
         let methods = Methods::new(self.name())
             .with(AccountServiceServer::new(api.clone()))
             .await
@@ -100,12 +139,53 @@ impl Component for Service {
             .await
             .with(CredentialServiceServer::new(api.clone()))
             .await
+            .with(ClosingServiceServer::new(api.clone()))
+            .await
+            .with(ProfileServiceServer::new(api.clone()))
+            .await
+            .with(ServicePrincipalServiceServer::new(principals.clone()))
+            .await
+            .with(PrincipalTokenServiceServer::new(principals))
+            .await
+            .with(WhatsAppNumberServiceServer::new(api.clone()))
+            .await
+            .with(AlertServiceServer::new(api.clone()))
+            .await
+            .with(SecondFactorServiceServer::new(api.clone()))
+            .await
+            .with(DeviceServiceServer::new(api.clone()))
+            .await
+            .with(ChallengeServiceServer::new(api.clone()))
+            .await
             .with(SessionServiceServer::new(api))
+            .await
+            .with(OperatorServiceServer::new(OperatorApi { database: database.clone(), clock: clock.clone() }))
+            .await
+            .with(SigningKeyServiceServer::new(SigningKeyApi {
+                database: database.clone(),
+                clock: clock.clone(),
+                signer: access,
+                period,
+                told: revocations.clone(),
+            }))
+            .await
+            .with(AuditServiceServer::new(audit.clone()))
+            .await
+            .with(AuditInspectionServiceServer::new(audit))
             .await
             .with(RevocationServiceServer::new(RevocationApi { revocations, drain: context.drain.clone() }))
             .await
-            .with(FeedServer::new(database, clock, context.drain.clone()).into_service())
-            .await;
-        Ok(methods.into_front(context.admission, &context.drain)?)
+            .with(FeedServer::new(database.clone(), clock, context.drain.clone()).into_service())
+            .await
+            .audited(database);
+        Ok(methods.into_front(context.admission, &context.drain)?.publishing_keys())
+    }
+}
+
+/// What encrypts secrets in the database.
+fn vault(config: &Config, context: &Context) -> Result<Vault, VaultError> {
+    match &config.secret_keys {
+        Some(path) => Vault::load(path, false),
+        None => Vault::load(&context.keys.join("identity-secrets.json"), true),
     }
 }

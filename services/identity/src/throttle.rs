@@ -59,6 +59,24 @@ impl Limits {
         std::iter::once(email).chain(self.ip("PASSWORD_RESET_FROM_IP", address)).collect()
     }
 
+    /// Who has codes sent to a number that he wants to confirm. Every request counts.
+    pub fn number_code(self, user: Uuid) -> Vec<Subject> {
+        vec![self.of("NUMBER_CODE", user.as_bytes(), false)]
+    }
+
+    /// Who gives a code, for a challenge or to prove himself once more. Counted apart from passwords: whoever fails here knows the
+    /// password.
+    pub fn code(self, user: Uuid, address: Option<IpAddr>) -> Vec<Subject> {
+        let policy = Policy { limit: self.per_address, reset_after: Some(RESET_AFTER) };
+        let user = Subject { counter: CODE, key: digest(user.as_bytes()), policy, forgiven: true };
+        std::iter::once(user).chain(self.ip("CODE_FROM_IP", address)).collect()
+    }
+
+    /// Who has codes sent to answer challenges. Every request counts.
+    pub fn challenge_code(self, user: Uuid) -> Vec<Subject> {
+        vec![self.of("CHALLENGE_CODE", user.as_bytes(), false)]
+    }
+
     /// Who is told that an address is taken when he signs up.
     pub fn sign_up(self, address: Option<IpAddr>) -> Vec<Subject> {
         let key = address.map(network);
@@ -68,6 +86,12 @@ impl Limits {
     /// Who is told that an address is taken when somebody of his account invites.
     pub fn invitation(self, account: Uuid) -> Vec<Subject> {
         vec![self.of("EMAIL_TAKEN_IN_ACCOUNT", account.as_bytes(), false)]
+    }
+
+    /// Who presents a credential of a service principal, which may be nobody's.
+    pub fn credential(self, credential: Option<Uuid>, address: Option<IpAddr>) -> Vec<Subject> {
+        let one = credential.map(|id| self.of("CREDENTIAL", id.as_bytes(), true));
+        one.into_iter().chain(self.ip("CREDENTIAL_FROM_IP", address)).collect()
     }
 
     fn of(self, counter: &'static str, key: &[u8], forgiven: bool) -> Subject {
@@ -83,6 +107,8 @@ impl Limits {
 
 /// Counts failed sign-ins of an address.
 const SIGN_IN: &str = "SIGN_IN";
+/// Counts wrong codes of a user.
+const CODE: &str = "CODE";
 
 /// Lets a try through or refuses it unseen.
 ///
@@ -131,9 +157,10 @@ pub async fn succeed(tx: &mut PgConnection, subjects: &[Subject], now: Timestamp
     Ok(())
 }
 
-/// Forgets the failed sign-ins of an address, whatever they were: its password is a new one.
-pub async fn reset(tx: &mut PgConnection, email_key: &str) -> Result<(), Error> {
+/// Forgets the failed sign-ins of an address and the wrong codes of its user, whatever they were: his password is a new one.
+pub async fn reset(tx: &mut PgConnection, email_key: &str, user: Uuid) -> Result<(), Error> {
     failures::take(tx, SIGN_IN, &digest(email_key.as_bytes())).await?;
+    failures::take(tx, CODE, &digest(user.as_bytes())).await?;
     Ok(())
 }
 

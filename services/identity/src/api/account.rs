@@ -1,11 +1,11 @@
 //! Accounts: sign-up, settings, and the confirmation of the owner's address.
 
-use diwan_access::user;
+use diwan_access::{account, user};
 use diwan_fault::{Fault, Fields};
 use diwan_proto::{
     access::v1::Role,
     identity::v1::{
-        ConfirmEmailRequest, ConfirmEmailResponse, GetAccountRequest, GetAccountResponse,
+        AccountState, ConfirmEmailRequest, ConfirmEmailResponse, GetAccountRequest, GetAccountResponse,
         ResendEmailConfirmationRequest, ResendEmailConfirmationResponse, SignUpRequest, SignUpResponse,
         UpdateAccountRequest, UpdateAccountResponse, UserState, account_service_server::AccountService,
     },
@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::{Api, confirmation::LINK_LIFE, encode, fields};
 use crate::{
     client::Client,
-    domain::{Account, User, email_key},
+    domain::{Account, Profile, User, email_key},
     error::Error,
     events,
     passwords::Password,
@@ -39,8 +39,7 @@ impl AccountService for Api {
     }
 
     async fn get_account(&self, request: Request<GetAccountRequest>) -> Result<Response<GetAccountResponse>, Status> {
-        let caller = user(&request)?;
-        let account = self.account(caller.account_id).await.map_err(Fault::from)?;
+        let account = self.account(account(&request)?).await.map_err(Fault::from)?;
         Ok(Response::new(GetAccountResponse { account: Some(encode::account(&account)) }))
     }
 
@@ -135,6 +134,8 @@ impl Api {
             email_confirmed: false,
             version: 1,
             created_at: now,
+            state: AccountState::Active,
+            closes_at: None,
         };
         let owner = User {
             id: ids::new_id(),
@@ -149,6 +150,7 @@ impl Api {
             epoch: 0,
             version: 1,
             created_at: now,
+            profile: Profile::default(),
         };
         fields::new_password(&mut fields, "password", password, weaknesses);
         fields.finish()?;

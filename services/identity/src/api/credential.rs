@@ -23,9 +23,12 @@ use uuid::Uuid;
 
 use super::{Api, account::strangers_id, fields, session::end_session};
 use crate::{
+    alerts::{self, Alert},
     client::Client,
     domain::{Token, User, email_key},
     error::Error,
+    events,
+    factors::{self, Whose},
     passwords::Password,
     store::{
         jobs::{Effect, Job},
@@ -116,16 +119,20 @@ impl Api {
                 return Err(Error::PasswordWrong);
             }
             passwords::withdraw_resets(tx, account, id).await?;
+            factors::forget_trust(tx, Whose { account, user: id }).await?;
             for (session, epoch) in sessions::end_others(tx, account, id, caller.session_id, now).await? {
                 revocations::insert(tx, account, (RevocationSubject::Session, session), epoch, now).await?;
             }
+            alerts::queue(tx, account, id, Alert::PasswordChanged, now).await?;
             Ok(ChangePasswordResponse {})
         });
-        Ok(answer.await?)
+        let answer = answer.await?;
+        self.effects.wake();
+        Ok(answer)
     }
 
     /// The hash of the user's password, if this is it. A stolen access token must not be a way to guess.
-    async fn require_password(&self, user: &User, password: Password) -> Result<String, Error> {
+    pub(super) async fn require_password(&self, user: &User, password: Password) -> Result<String, Error> {
         let subjects = self.limits.password_change(user.id);
         let mut connection = self.database.pool().acquire().await?;
         throttle::admit(&mut connection, &subjects, self.clock.now()).await?;
@@ -193,6 +200,7 @@ impl Api {
         self.database
             .transaction("reset password", async |tx: &mut PgConnection| replace_by(tx, &token, &hash, now).await)
             .await?;
+        self.effects.wake();
         Ok(ResetPasswordResponse {})
     }
 
@@ -250,10 +258,13 @@ async fn replace_by(tx: &mut PgConnection, token: &Token, hash: &str, now: Times
         return Err(Error::ResetNotFound);
     }
     passwords::withdraw_resets(tx, account, id).await?;
+    factors::forget_trust(tx, Whose { account, user: id }).await?;
     let epoch = passwords::reset(tx, account, id, hash).await?;
     sessions::end_all(tx, account, id, now).await?;
     revocations::insert(tx, account, (RevocationSubject::User, id), epoch, now).await?;
-    throttle::reset(tx, &email_key(&user.email)).await
+    alerts::queue(tx, account, id, Alert::PasswordChanged, now).await?;
+    events::happened(tx, "PASSWORD_RESET", account, id, now).await?;
+    throttle::reset(tx, &email_key(&user.email), id).await
 }
 
 fn shown(session: sessions::Session, current: Uuid) -> Session {

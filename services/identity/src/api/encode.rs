@@ -6,8 +6,12 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::{
-    domain::{Account, User},
-    store::{offers::Offer, revocations},
+    domain::{Account, Code, SecondFactors, User},
+    store::{
+        offers::Offer,
+        operators::{OperatorRevocation, Tokens},
+        revocations,
+    },
 };
 
 /// An account.
@@ -21,6 +25,8 @@ pub fn account(account: &Account) -> proto::Account {
         show_agent_name: account.show_agent_name,
         email_confirmed: account.email_confirmed,
         version: account.version,
+        state: account.state.into(),
+        closes_at: account.closes_at.map(to_proto),
     }
 }
 
@@ -37,6 +43,9 @@ pub fn user(user: &User) -> proto::User {
         state: user.state.into(),
         version: user.version,
         created_at: Some(to_proto(user.created_at)),
+        first_name: user.profile.first_name.clone(),
+        last_name: user.profile.last_name.clone(),
+        picture_etag: user.profile.picture.as_ref().map(|picture| picture.large.clone()).unwrap_or_default(),
     }
 }
 
@@ -61,4 +70,42 @@ pub fn offer(offer: &Offer) -> proto::OwnershipOffer {
 /// A revocation.
 pub fn revocation(row: &revocations::Row) -> proto::Revocation {
     proto::Revocation { subject: row.subject.into(), subject_id: row.subject_id.to_string(), epoch: row.epoch }
+}
+
+/// A revocation of operators' tokens.
+pub fn operator_revocation(revocation: &OperatorRevocation) -> proto::OperatorRevocation {
+    let (tokens, until) = match &revocation.tokens {
+        Tokens::One(id) => (proto::operator_revocation::Tokens::TokenId(id.to_string()), None),
+        Tokens::Of(name) => {
+            (proto::operator_revocation::Tokens::Operator(name.clone()), Some(to_proto(revocation.issued_until)))
+        }
+    };
+    proto::OperatorRevocation {
+        id: revocation.id.to_string(),
+        tokens: Some(tokens),
+        issued_until: until,
+        reason: revocation.reason.clone(),
+        revoked_at: Some(to_proto(revocation.revoked_at)),
+        revoked_by: revocation.revoked_by.clone(),
+    }
+}
+
+/// The same as verifiers need it.
+pub fn refused_tokens(revocation: &OperatorRevocation) -> proto::OperatorRevocation {
+    let proto::OperatorRevocation { tokens, issued_until, .. } = operator_revocation(revocation);
+    proto::OperatorRevocation { tokens, issued_until, ..proto::OperatorRevocation::default() }
+}
+
+/// What a user has beside his password.
+pub fn second_factors(factors: &SecondFactors) -> proto::SecondFactors {
+    proto::SecondFactors {
+        factors: factors.factors().into_iter().map(i32::from).collect(),
+        recovery_codes_left: factors.recovery_codes,
+        version: factors.version,
+    }
+}
+
+/// Codes, for the one answer that shows them.
+pub fn codes(codes: &[Code]) -> Vec<String> {
+    codes.iter().map(|code| code.expose().to_owned()).collect()
 }

@@ -8,10 +8,12 @@ use jiff::tz::TimeZone;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::passwords::Password;
+use crate::{domain::PhoneNumber, passwords::Password};
 
 /// The reason of a bad time zone.
 pub const TIME_ZONE: &str = "FIELD_TIME_ZONE";
+/// The reason of a bad telephone number.
+pub const PHONE_NUMBER: &str = "FIELD_PHONE_NUMBER";
 /// As many teams as team looks up at a time.
 const MOST_TEAMS: usize = 200;
 
@@ -40,6 +42,15 @@ pub fn required(fields: &mut Fields, field: &str, value: &str) {
     if value.is_empty() {
         fields.refuse(field, "FIELD_REQUIRED", &[]);
     }
+}
+
+/// A telephone number with its country; `None` beside a violation.
+pub fn phone_number(fields: &mut Fields, field: &str, value: &str) -> Option<PhoneNumber> {
+    let number = PhoneNumber::read(value);
+    if number.is_none() {
+        fields.refuse(field, PHONE_NUMBER, &[]);
+    }
+    number
 }
 
 /// An IANA time zone, as the time zone database spells it.

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{Api, encode, fields};
 use crate::{
-    domain::{Token, User, email_key, invited_user_id},
+    domain::{Profile, Token, User, email_key, invited_user_id},
     effects::seat_lease,
     error::Error,
     events,
@@ -97,6 +97,7 @@ impl Api {
             epoch: 0,
             version: 1,
             created_at: self.clock.now(),
+            profile: Profile::default(),
         };
         fields.finish()?;
         Ok((request_id, user, teams))

@@ -1,29 +1,52 @@
 //! The RPCs: decode, let domain and store decide, encode.
 
 mod account;
+mod alert;
+mod audit;
+mod challenge;
+mod closing;
 mod confirmation;
 mod credential;
+pub mod device;
 pub mod encode;
+mod enrolment;
 mod fields;
 mod invitation;
 mod invitations;
+mod operator;
 mod ownership;
+mod phone;
+mod policy;
+mod principals;
+mod profile;
+mod proof;
 mod revocation;
 mod role;
+mod second_factor;
 mod session;
 mod settings;
+mod signing_key;
 mod standing;
 mod user;
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
-use diwan_access::{Pages, Signer};
+pub use audit::AuditApi;
+pub use closing::shut;
+use diwan_access::Pages;
+use diwan_blobs::Blobs;
 use diwan_runtime::{Clock, worker::chain};
 use diwan_store::Database;
+use diwan_vault::Vault;
 #[cfg(test)]
-pub use fields::TIME_ZONE;
+pub use fields::{PHONE_NUMBER, TIME_ZONE};
 use jiff::Timestamp;
+pub use operator::OperatorApi;
+pub use principals::PrincipalApi;
+#[cfg(test)]
+pub use principals::REASONS as PRINCIPAL_FIELDS;
 pub use revocation::RevocationApi;
+pub use signing_key::SigningKeyApi;
 use sqlx::PgConnection;
 pub use standing::cut_access;
 use uuid::Uuid;
@@ -32,6 +55,8 @@ use crate::{
     effects::Effects,
     error::Error,
     passwords::Passwords,
+    pictures::Pictures,
+    signing::AccessSigner,
     store::jobs::{Effect, Job},
     throttle::{self, Limits, Subject},
 };
@@ -48,11 +73,19 @@ pub struct Api {
     /// How many failures are too many.
     pub limits: Limits,
     /// Signs access tokens.
-    pub access: Signer,
+    pub access: AccessSigner,
     /// What changes cause elsewhere.
     pub effects: Effects,
     /// Who is shown which page.
     pub pages: Pages,
+    /// How long an account that is being closed can still be kept.
+    pub closing_grace: Duration,
+    /// Scales pictures.
+    pub pictures: Pictures,
+    /// Keeps them.
+    pub blobs: Blobs,
+    /// Encrypts the secrets of authenticators.
+    pub vault: Arc<Vault>,
 }
 
 impl Api {

@@ -1,17 +1,15 @@
 //! Sign-in and its sessions.
 
-use std::time::Duration;
-
 use diwan_access::{
     User as Caller,
-    token::{AUDIENCE, AccessClaims, Epochs},
+    token::{ACCESS_LIFE, AUDIENCE, AccessClaims, Epochs},
     user,
 };
 use diwan_fault::{Fault, Fields};
 use diwan_feed::time::to_proto;
 use diwan_proto::identity::v1::{
-    RefreshSessionRequest, RefreshSessionResponse, RevocationSubject, SignInRequest, SignInResponse, SignOutRequest,
-    SignOutResponse, Tokens, UserState, session_service_server::SessionService,
+    RefreshSessionRequest, RefreshSessionResponse, RevocationSubject, SignInChallenge, SignInRequest, SignInResponse,
+    SignOutRequest, SignOutResponse, Tokens, UserState, session_service_server::SessionService,
 };
 use diwan_runtime::{ids, worker::chain};
 use jiff::Timestamp;
@@ -19,18 +17,17 @@ use sqlx::PgConnection;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Api, encode, fields};
+use super::{Api, closing::require_let_in, encode, fields};
 use crate::{
+    alerts::{self, Alert},
     client::Client,
     domain::{Presented, Token, User, email_key, presented},
     error::Error,
+    events,
     passwords::Password,
     store::{accounts, passwords, revocations, sessions, users},
     throttle::{self, Subject},
 };
-
-/// The life of an access token.
-const ACCESS_LIFE: Duration = Duration::from_mins(5);
 
 /// Who has given his password.
 struct Recognized {
@@ -43,10 +40,17 @@ struct Recognized {
 }
 
 /// What the tokens of a session are made of.
-struct Pair {
-    user: User,
+pub(super) struct Pair {
+    /// Whose session it is.
+    pub(super) user: User,
     refresh: Token,
     epochs: Epochs,
+}
+
+/// What a right password led to.
+enum Begun {
+    Session(Box<Pair>),
+    Challenge(SignInChallenge),
 }
 
 #[tonic::async_trait]
@@ -74,6 +78,7 @@ impl SessionService for Api {
 impl Api {
     async fn begin(&self, mut message: SignInRequest, client: &Client) -> Result<SignInResponse, Fault> {
         let password = fields::take_password(&mut message.password);
+        let device = Token::read(&fields::take_password(&mut message.device_token));
         let mut fields = Fields::new();
         let email = fields.email("email", &message.email);
         fields::required(&mut fields, "password", &password);
@@ -82,32 +87,62 @@ impl Api {
         let subjects = self.limits.sign_in(&email, client.address);
         let recognized = self.recognize(&email, password, &subjects).await?;
         let now = self.clock.now();
-        let pair = self
+        let begun = self
             .database
             .transaction("begin session", async |tx: &mut PgConnection| {
                 throttle::succeed(tx, &subjects, now).await?;
-                self.begun(tx, &recognized, client, now).await
+                self.begun(tx, &recognized, device.as_ref(), client, now).await
             })
             .await?;
         self.renew_hash(recognized).await;
-        Ok(SignInResponse { tokens: Some(self.tokens(&pair)?), user: Some(encode::user(&pair.user)) })
+        Ok(match begun {
+            Begun::Session(pair) => SignInResponse {
+                tokens: Some(self.tokens(&pair)?),
+                user: Some(encode::user(&pair.user)),
+                challenge: None,
+            },
+            Begun::Challenge(challenge) => SignInResponse { challenge: Some(challenge), ..SignInResponse::default() },
+        })
     }
 
     async fn begun(
         &self,
         tx: &mut PgConnection,
         whose: &Recognized,
+        device: Option<&Token>,
         client: &Client,
         now: Timestamp,
-    ) -> Result<Pair, Error> {
+    ) -> Result<Begun, Error> {
         // Held until the session is there: a deactivation or a new password finds either no session or this one.
         let user = users::find_for_share(tx, whose.account, whose.user).await?;
         let credentials = users::credentials(tx, whose.account, whose.user).await?;
         let unchanged = credentials == Some((UserState::Active, Some(whose.hash.clone())));
         let user = user.filter(|_| unchanged).ok_or(Error::SignInRefused)?;
-        let refresh = Token::new(whose.account, ids::new_id());
+        require_let_in(tx, whose.account, user.role).await?;
+        if let Some(challenge) = self.second_step(tx, &user, device, now).await? {
+            return Ok(Begun::Challenge(challenge));
+        }
+        Ok(Begun::Session(Box::new(self.start_session(tx, user, client, now).await?)))
+    }
+
+    /// Starts a session of a user whose row is locked, and tells him if it is on a machine that none was on before.
+    pub(super) async fn start_session(
+        &self,
+        tx: &mut PgConnection,
+        user: User,
+        client: &Client,
+        now: Timestamp,
+    ) -> Result<Pair, Error> {
+        let is_news = sessions::is_news(tx, user.account_id, user.id, client).await?;
+        let what = if is_news { "SIGNED_IN_ON_A_NEW_DEVICE" } else { "SIGNED_IN" };
+        events::happened(tx, what, user.account_id, user.id, now).await?;
+        if is_news {
+            let alert = Alert::NewDevice { device: client.user_agent.clone(), address: client.address };
+            alerts::queue(tx, user.account_id, user.id, alert, now).await?;
+        }
+        let refresh = Token::new(user.account_id, ids::new_id());
         sessions::insert(tx, &refresh, user.id, client, now).await?;
-        let epochs = sessions::epochs(tx, whose.account, refresh.subject).await?;
+        let epochs = sessions::epochs(tx, user.account_id, refresh.subject).await?;
         Ok(Pair { user, refresh, epochs })
     }
 
@@ -164,7 +199,8 @@ impl Api {
             .await
     }
 
-    fn tokens(&self, pair: &Pair) -> Result<Tokens, Error> {
+    /// What a client gets of a session.
+    pub(super) fn tokens(&self, pair: &Pair) -> Result<Tokens, Error> {
         let registered = self.access.registered(AUDIENCE, ACCESS_LIFE);
         let expires_at = Timestamp::from_second(registered.exp).unwrap_or(Timestamp::MAX);
         let claims = AccessClaims {
@@ -177,7 +213,7 @@ impl Api {
             epochs: pair.epochs,
         };
         Ok(Tokens {
-            access_token: self.access.sign(&claims).map_err(|error| Error::Sign(error.into()))?,
+            access_token: self.access.sign(&claims)?,
             access_expires_at: Some(to_proto(expires_at)),
             refresh_token: pair.refresh.write(),
         })
@@ -203,6 +239,7 @@ async fn rotate(tx: &mut PgConnection, token: &Token, client: &Client, now: Time
         Presented::Reused => {
             tracing::warn!(account = %token.account, session = %token.subject, "a used refresh token ends its session");
             end_session(tx, token.account, token.subject, now).await?;
+            events::happened(tx, "REFRESH_TOKEN_REUSED", token.account, user.id, now).await?;
             Ok(None)
         }
         Presented::Foreign => Ok(None),

@@ -17,6 +17,7 @@ use crate::{
     effects::seat_lease,
     error::Error,
     events,
+    factors::{self, Whose},
     store::{
         accounts, invitations,
         jobs::{Effect, Job},
@@ -104,6 +105,7 @@ pub async fn cut_access(tx: &mut PgConnection, before: &User, user: &User, now: 
     }
     offers::end_of(tx, user.account_id, user.id).await?;
     sessions::end_all(tx, user.account_id, user.id, now).await?;
+    factors::forget_trust(tx, Whose { account: user.account_id, user: user.id }).await?;
     invitations::renew(tx, user.account_id, user.id, now).await?;
     revocations::insert(tx, user.account_id, (RevocationSubject::User, user.id), user.epoch, now).await?;
     events::user_changed(tx, user, now).await

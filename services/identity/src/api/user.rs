@@ -1,6 +1,6 @@
 //! The members of an account.
 
-use diwan_access::user;
+use diwan_access::{account, user, viewer};
 use diwan_fault::{Fault, Fields};
 use diwan_proto::identity::v1::{
     AcceptInvitationRequest, AcceptInvitationResponse, DeactivateUserRequest, DeactivateUserResponse, GetUserRequest,
@@ -30,7 +30,7 @@ impl UserService for Api {
     }
 
     async fn get_user(&self, request: Request<GetUserRequest>) -> Result<Response<GetUserResponse>, Status> {
-        let caller = user(&request)?;
+        let caller = viewer(&request)?;
         let mut fields = Fields::new();
         let id = fields.optional_uuid("user_id", &request.get_ref().user_id).unwrap_or(caller.user_id);
         fields.finish()?;
@@ -39,7 +39,7 @@ impl UserService for Api {
     }
 
     async fn list_users(&self, request: Request<ListUsersRequest>) -> Result<Response<ListUsersResponse>, Status> {
-        let account = user(&request)?.account_id;
+        let account = account(&request)?;
         Ok(Response::new(self.list(account, &request.into_inner()).await?))
     }
 

@@ -75,6 +75,7 @@ mod tests {
             epoch: 4,
             version: 7,
             created_at: Timestamp::UNIX_EPOCH,
+            profile: crate::domain::Profile::default(),
         }
     }
 

@@ -3,11 +3,13 @@
 use diwan_fault::Language;
 use diwan_proto::{
     access::v1::{Grant, Role},
-    identity::v1::UserState,
+    identity::v1::{AccountState, UserState},
 };
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
+
+use super::Profile;
 
 /// One company.
 #[derive(Clone, Debug)]
@@ -28,6 +30,10 @@ pub struct Account {
     pub version: i64,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Whether it is being closed.
+    pub state: AccountState,
+    /// When it is closed for good, while it is closing.
+    pub closes_at: Option<Timestamp>,
 }
 
 /// A member of an account.
@@ -57,6 +63,8 @@ pub struct User {
     pub version: i64,
     /// When he was added.
     pub created_at: Timestamp,
+    /// What he says of himself.
+    pub profile: Profile,
 }
 
 /// Why a user may not be changed so.
@@ -215,6 +223,7 @@ mod tests {
             epoch: 4,
             version: 7,
             created_at: Timestamp::UNIX_EPOCH,
+            profile: Profile::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Accounts, and whose an e-mail address is.
 
 use diwan_fault::Language;
+use diwan_proto::identity::v1::AccountState;
 use diwan_store::span;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
@@ -30,7 +31,7 @@ pub async fn insert(tx: &mut PgConnection, account: &Account) -> Result<(), Erro
 pub async fn get(tx: &mut PgConnection, account: Uuid) -> Result<Account, Error> {
     let row = sqlx::query!(
         r#"select name, time_zone, language, show_agent_name, email_confirmed_at is not null as "email_confirmed!", version,
-                  created_at as "created_at: jiff_sqlx::Timestamp"
+                  created_at as "created_at: jiff_sqlx::Timestamp", state, closes_at as "closes_at: jiff_sqlx::Timestamp"
            from accounts where account_id = $1"#,
         account,
     )
@@ -46,7 +47,18 @@ pub async fn get(tx: &mut PgConnection, account: Uuid) -> Result<Account, Error>
         email_confirmed: row.email_confirmed,
         version: row.version,
         created_at: row.created_at.to_jiff(),
+        state: AccountState::from_str_name(&row.state).ok_or(Error::Unreadable("state"))?,
+        closes_at: row.closes_at.map(jiff_sqlx::Timestamp::to_jiff),
     })
+}
+
+/// The same, kept from changing until the transaction ends.
+pub async fn get_for_share(tx: &mut PgConnection, account: Uuid) -> Result<Account, Error> {
+    sqlx::query!("select from accounts where account_id = $1 for share", account)
+        .fetch_optional(&mut *tx)
+        .instrument(span("lock account for share"))
+        .await?;
+    get(tx, account).await
 }
 
 /// The same, to be changed: whoever else wants to change it waits until the transaction ends.

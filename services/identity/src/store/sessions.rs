@@ -67,6 +67,22 @@ pub async fn insert(
     Ok(())
 }
 
+/// Whether a user had sessions, and none of them came from such a client.
+pub async fn is_news(tx: &mut PgConnection, account: Uuid, user: Uuid, client: &Client) -> Result<bool, Error> {
+    let news = sqlx::query_scalar!(
+        r#"select not bool_or(user_agent = $3 and address is not distinct from $4::text::inet)
+           from sessions where account_id = $1 and user_id = $2"#,
+        account,
+        user,
+        client.user_agent,
+        client.address.map(|address| address.to_string()),
+    )
+    .fetch_one(tx)
+    .instrument(span("compare sessions"))
+    .await?;
+    Ok(news.unwrap_or_default())
+}
+
 /// Whose the live session is that `token` names. Not locked: the user is to be locked first.
 pub async fn user_of(tx: &mut PgConnection, token: &Token, now: Timestamp) -> Result<Option<Uuid>, Error> {
     let user = sqlx::query_scalar!(

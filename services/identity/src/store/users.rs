@@ -12,7 +12,10 @@ use sqlx::PgConnection;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::{domain::User, error::Error};
+use crate::{
+    domain::{Picture, Profile, User},
+    error::Error,
+};
 
 struct Row {
     id: Uuid,
@@ -27,6 +30,10 @@ struct Row {
     epoch: i64,
     version: i64,
     created_at: jiff_sqlx::Timestamp,
+    first_name: String,
+    last_name: String,
+    picture_large: Option<String>,
+    picture_small: Option<String>,
 }
 
 impl TryFrom<Row> for User {
@@ -47,6 +54,11 @@ impl TryFrom<Row> for User {
             epoch: row.epoch,
             version: row.version,
             created_at: row.created_at.to_jiff(),
+            profile: Profile {
+                first_name: row.first_name,
+                last_name: row.last_name,
+                picture: row.picture_large.zip(row.picture_small).map(|(large, small)| Picture { large, small }),
+            },
         })
     }
 }
@@ -141,7 +153,8 @@ pub async fn find(tx: &mut PgConnection, account: Uuid, id: Uuid) -> Result<Opti
     let row = sqlx::query_as!(
         Row,
         r#"select id, account_id, name, email, role, grants, language, state, password_hash is not null as "has_password!",
-                  epoch, version, created_at as "created_at: jiff_sqlx::Timestamp"
+                  epoch, version, created_at as "created_at: jiff_sqlx::Timestamp",
+                  first_name, last_name, picture_large, picture_small
            from users where account_id = $1 and id = $2"#,
         account,
         id,
@@ -209,7 +222,8 @@ pub async fn list(
     let rows = sqlx::query_as!(
         Row,
         r#"select id, account_id, name, email, role, grants, language, state, password_hash is not null as "has_password!",
-                  epoch, version, created_at as "created_at: jiff_sqlx::Timestamp"
+                  epoch, version, created_at as "created_at: jiff_sqlx::Timestamp",
+                  first_name, last_name, picture_large, picture_small
            from users
            where account_id = $1 and ($2::timestamptz is null or (created_at, id) > ($2, $3))
                  and ($5::text is null or state = $5)

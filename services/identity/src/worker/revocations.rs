@@ -107,7 +107,7 @@ async fn read(
     log: Arc<watch::Sender<Log>>,
 ) -> Result<(), Error> {
     let mut committed = database.wake().subscribe(wake::COMMITTED);
-    let mut horizon = 0;
+    let (mut horizon, mut told) = (0, false);
     loop {
         let complete_until = clock.now();
         let mut connection = database.pool().acquire().await?;
@@ -115,9 +115,14 @@ async fn read(
         let stored = signing_keys::list(&mut connection, 0).await?;
         let standing = standing(&mut connection, &stored, complete_until).await?;
         drop(connection);
-        if let Err(error) = signer.hold(&stored) {
+        match signer.hold(&stored) {
+            Ok(()) => told = false,
             // Revocations go on. The keys that are held are good until another replica's, which this one cannot open, signs.
-            tracing::error!(error = chain(&error), "a signing key cannot be used here");
+            Err(error) if !told => {
+                tracing::error!(error = chain(&error), "a signing key cannot be used here");
+                told = true;
+            }
+            Err(_) => {}
         }
         horizon = look.horizon;
         log.send_modify(|log| log.learn(look.rows, standing, complete_until));

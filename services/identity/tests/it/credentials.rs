@@ -208,8 +208,11 @@ async fn nobody_learns_from_a_reset_whether_an_address_is_known() {
 async fn a_person_sees_and_ends_his_own_sessions_and_nobody_elses() {
     let house = House::new().await;
     let owner = house.owner("mona@example.com").await;
-    let request =
-        diwan_proto::identity::v1::SignInRequest { email: "mona@example.com".into(), password: PASSWORD.into() };
+    let request = diwan_proto::identity::v1::SignInRequest {
+        email: "mona@example.com".into(),
+        password: PASSWORD.into(),
+        ..Default::default()
+    };
     let mut request = from("192.0.2.7", request);
     request.metadata_mut().insert("user-agent", "Diwan for the desk".parse().unwrap());
     let answer = house.sessions().sign_in(request).await.unwrap().into_inner();

@@ -16,7 +16,7 @@ use diwan_proto::{
 };
 use diwan_runtime::{Clock, Env, SystemClock, ids};
 use diwan_testkit::{TestDatabase, World, eventually};
-use diwan_transport::Transport;
+use diwan_transport::{BoxError, Front, Transport};
 use mail_parser::MessageParser;
 use tempfile::TempDir;
 use tonic::{Code, Request, Status};
@@ -31,6 +31,7 @@ pub struct House {
     pub database: TestDatabase,
     pub others: Others,
     mail: TempDir,
+    env: Env,
 }
 
 /// Somebody who has signed in.
@@ -110,10 +111,19 @@ impl House {
             .with("DIWAN_IDENTITY_DATABASE_URL", &database.url)
             .with("DIWAN_PUBLIC_URL", "https://diwan.example/")
             .with("DIWAN_IDENTITY_MAIL_FROM", "Diwan <no-reply@diwan.example>")
-            .with("DIWAN_IDENTITY_MAIL_FOLDER", mail.path().to_str().unwrap());
-        let front = Service.start(world.context("identity", env)).await.unwrap();
+            .with("DIWAN_IDENTITY_MAIL_FOLDER", mail.path().to_str().unwrap())
+            .with("DIWAN_IDENTITY_WHATSAPP_FOLDER", mail.path().join("whatsapp").to_str().unwrap())
+            .with("DIWAN_IDENTITY_BLOBS", mail.path().join("blobs").to_str().unwrap());
+        let front = Service.start(world.context("identity", env.clone())).await.unwrap();
         world.network.slot("identity").unwrap().fill(front);
-        Self { world, database, others, mail }
+        world.accept_tokens_of_identity().await;
+        Self { world, database, others, mail, env }
+    }
+
+    /// A further replica of identity, with settings that are different there.
+    pub async fn beside(&self, settings: &[(&str, &str)]) -> Result<Front, BoxError> {
+        let env = settings.iter().fold(self.env.clone(), |env, (name, value)| env.with(*name, *value));
+        Service.start(self.world.context("identity", env)).await
     }
 
     pub fn accounts(&self) -> AccountServiceClient<Transport> {
@@ -133,7 +143,7 @@ impl House {
     }
 
     pub async fn sign_in(&self, email: &str, password: &str) -> Result<SignInResponse, Status> {
-        let request = SignInRequest { email: email.into(), password: password.into() };
+        let request = SignInRequest { email: email.into(), password: password.into(), ..Default::default() };
         Ok(self.sessions().sign_in(request).await?.into_inner())
     }
 

@@ -2,19 +2,32 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod alerts;
+mod audit;
+mod challenge_codes;
+mod closings;
+mod cloud_api;
 mod credentials;
+mod devices;
 mod fakes;
 mod house;
 mod invitations;
 mod mail;
 mod open_invitations;
+mod operators;
 mod ownership;
+mod principals;
+mod profiles;
 mod roles;
+mod second_factor;
+mod second_factor_policy;
 mod secrets;
 mod sessions;
 mod settings;
 mod sign_in;
 mod sign_up;
+mod signing_keys;
 mod standing;
 mod throttle;
 mod users;
+mod whatsapp;

@@ -5,10 +5,18 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use diwan_proto::{access::v1::Role, identity::v1::RefreshSessionRequest};
+use diwan_proto::{
+    access::v1::Role,
+    identity::v1::{AnswerChallengeRequest, Factor, RefreshSessionRequest},
+};
+use diwan_runtime::Env;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::house::{House, PASSWORD};
+use crate::{
+    house::{House, PASSWORD},
+    second_factor::{Authenticator, STEP, answer_request},
+    throttle::{clock, house_at},
+};
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -47,6 +55,10 @@ impl House {
     }
 }
 
+fn base32(text: &str) -> Vec<u8> {
+    totp_rs::Secret::try_from_base32(text).unwrap().as_ref().to_vec()
+}
+
 #[tokio::test]
 async fn no_password_and_no_token_is_found_in_the_database_or_the_log() {
     use sha2::Digest as _;
@@ -55,13 +67,29 @@ async fn no_password_and_no_token_is_found_in_the_database_or_the_log() {
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
         .with_writer(log.clone())
         .init();
-    let house = House::new().await;
+    let clock = clock();
+    let house = house_at(&clock, Env::default()).await;
     let owner = house.owner("mona@example.com").await;
     house.colleague(&owner, "omar@example.com", Role::User).await;
     let invitation = house.invitation_token("omar@example.com").await;
     let refresh = owner.tokens.refresh_token.clone();
     house.sessions().refresh_session(RefreshSessionRequest { refresh_token: refresh.clone() }).await.unwrap();
+    let totp = house.begin_totp(&owner).await;
+    let app = Authenticator::scanning(&totp);
+    let recovery_code = house.confirm_totp(&owner, &app.code(&clock)).await.unwrap().recovery_codes.remove(0);
+    let challenge = house.challenge("mona@example.com").await;
+    clock.advance(STEP);
+    let code = (Factor::Totp, app.code(&clock));
+    let request = AnswerChallengeRequest { trust_device: true, ..answer_request(&challenge, code) };
+    let device = house.challenges().answer_challenge(request).await.unwrap().into_inner().device_token;
     let secrets = [
+        hex::encode(base32(&totp.secret)),
+        totp.secret,
+        recovery_code.replace('-', ""),
+        recovery_code,
+        hex::encode(&device),
+        device,
+        challenge.token,
         PASSWORD.to_owned(),
         hex::encode(PASSWORD),
         hex::encode(sha2::Sha256::digest(PASSWORD)),

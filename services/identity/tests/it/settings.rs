@@ -80,7 +80,16 @@ async fn administrators_change_what_the_mask_names_and_the_feed_tells() {
     let named = house.update(&admin, new.clone(), &["name"]).await.unwrap();
     assert_eq!(named, Account { name: "Nour".into(), version: 2, ..before.clone() });
     let all = house.update(&owner, new.clone(), &["time_zone", "language", "show_agent_name"]).await.unwrap();
-    assert_eq!(all, Account { id: before.id.clone(), version: 3, created_at: before.created_at, ..new.clone() });
+    assert_eq!(
+        all,
+        Account {
+            id: before.id.clone(),
+            version: 3,
+            created_at: before.created_at,
+            state: before.state,
+            ..new.clone()
+        }
+    );
     assert_eq!(house.account(&agent).await, all);
     assert_eq!(
         refusal(house.update(&agent, new, &["name"]).await),

@@ -17,7 +17,10 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::house::{House, PASSWORD, invite_request, refusal, refused, sign_up_request};
+use crate::{
+    house::{House, PASSWORD, invite_request, refusal, refused, sign_up_request},
+    throttle::{clock, house_at},
+};
 
 /// What happens within calls of `SignIn`, in its order: statements and runs of argon2.
 #[derive(Clone, Default)]
@@ -62,8 +65,11 @@ fn told(status: &Status) -> (Code, String, Vec<u8>, Vec<String>) {
 
 #[tokio::test]
 async fn whoever_is_refused_took_the_same_path_and_is_told_the_same() {
-    let house = House::new().await;
+    let clock = clock();
+    let house = house_at(&clock, Env::default()).await;
     let owner = house.owner("mona@example.com").await;
+    let careful = house.colleague(&owner, "careful@example.com", Role::User).await;
+    house.enrol(&careful, &clock).await;
     let gone = house.colleague(&owner, "gone@example.com", Role::User).await;
     house.deactivate(&owner, &gone.user.id).await.unwrap();
     let team = house.others.add_team(&owner.user.account_id);
@@ -73,6 +79,7 @@ async fn whoever_is_refused_took_the_same_path_and_is_told_the_same() {
     let mut taken = Vec::new();
     for (email, password) in [
         ("mona@example.com", "not her password"),
+        ("careful@example.com", "not her password"),
         ("gone@example.com", PASSWORD),
         ("invited@example.com", PASSWORD),
         ("nobody@example.com", PASSWORD),

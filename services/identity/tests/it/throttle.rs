@@ -45,6 +45,8 @@ impl House {
     async fn replica(&self, mail: &TempDir, env: Env) -> Transport {
         let env = env
             .with("DIWAN_IDENTITY_DATABASE_URL", &self.database.url)
+            .with("DIWAN_IDENTITY_WHATSAPP_FOLDER", mail.path().join("whatsapp").to_str().unwrap())
+            .with("DIWAN_IDENTITY_BLOBS", mail.path().join("blobs").to_str().unwrap())
             .with("DIWAN_IDENTITY_MAIL_FOLDER", mail.path().to_str().unwrap());
         let network = Network::local();
         let front = Service.start(self.world.context("identity", env)).await.unwrap();
@@ -53,7 +55,7 @@ impl House {
     }
 
     async fn sign_in_from(&self, address: &str, email: &str, password: &str) -> Result<SignInResponse, Status> {
-        let request = SignInRequest { email: email.into(), password: password.into() };
+        let request = SignInRequest { email: email.into(), password: password.into(), ..Default::default() };
         Ok(self.sessions().sign_in(from(address, request)).await?.into_inner())
     }
 }
@@ -68,7 +70,11 @@ async fn of_64_wrong_passwords_at_once_at_two_replicas_exactly_ten_are_looked_at
     let doors = [house.world.to("identity"), house.replica(&mail, env).await];
     let answers = join_all((0..64).map(|index| {
         let mut sessions = SessionServiceClient::new(doors[index % 2].clone());
-        let request = SignInRequest { email: "mona@example.com".into(), password: format!("{WRONG} {index}") };
+        let request = SignInRequest {
+            email: "mona@example.com".into(),
+            password: format!("{WRONG} {index}"),
+            ..Default::default()
+        };
         tokio::spawn(async move { sessions.sign_in(request).await })
     }))
     .await;

@@ -1,0 +1,83 @@
+//! For whom a principal may act.
+
+use diwan_fault::{Fault, Fields};
+use diwan_proto::{
+    access::v1::Role,
+    identity::v1::{SetActingForRequest, SetActingForResponse, UserState},
+};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{
+    Manager, PrincipalApi,
+    change::{cut, locked, told},
+    decode,
+};
+use crate::{
+    domain::{Principal, Refusal, User},
+    error::Error,
+    store::{
+        principals::{self, Acted},
+        users,
+    },
+};
+
+impl PrincipalApi {
+    pub(super) async fn act_for(
+        &self,
+        manager: &Manager,
+        message: &SetActingForRequest,
+    ) -> Result<SetActingForResponse, Fault> {
+        let mut fields = Fields::new();
+        let request_id = fields.request_id(&message.request_id);
+        let id = fields.uuid("principal_id", &message.principal_id);
+        let of = fields.optional_uuid("account_id", &message.account_id);
+        let user_ids = decode::user_ids(&mut fields, &message.user_ids);
+        if of.is_none() && manager.user.is_none() {
+            fields.refuse("account_id", "FIELD_REQUIRED", &[]);
+        }
+        fields.finish()?;
+        let (of, now) = (of.unwrap_or(manager.home), self.clock.now());
+        let once = manager.once(&request_id, "SetActingFor", message);
+        let answer = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
+            let mut principal = locked(tx, manager, id).await?;
+            if !principal.may_enter(of) {
+                return Err(Error::AccountNotFound);
+            }
+            for user in &user_ids {
+                check(tx, manager, &principal, Acted { account: of, user: *user }).await?;
+            }
+            principals::set_acted(tx, (principal.account, id), of, &user_ids, manager.user).await?;
+            principal.version += 1;
+            cut(tx, &mut principal, now).await?;
+            principals::update(tx, &principal).await?;
+            Ok(SetActingForResponse { principal: Some(told(tx, &principal, now).await?) })
+        });
+        Ok(answer.await?)
+    }
+}
+
+/// Nobody lets a principal act for the owner but the owner himself. One whom he has named before may stay on the list.
+async fn check(tx: &mut PgConnection, manager: &Manager, principal: &Principal, user: Acted) -> Result<(), Error> {
+    let found = users::find(tx, user.account, user.user).await?.ok_or(Error::UserNotFound)?;
+    if found.role != Role::Owner || manager.user == Some(user.user) {
+        return Ok(());
+    }
+    let himself = principals::acts_for(tx, (principal.account, principal.id), user).await?;
+    if himself == Some(true) { Ok(()) } else { Err(Error::Refused(Refusal::OwnerIsProtected)) }
+}
+
+/// The user for whom a principal gets a token.
+pub(super) async fn acted(
+    tx: &mut PgConnection,
+    principal: &Principal,
+    account: Uuid,
+    user: Uuid,
+) -> Result<User, Error> {
+    let whose = (principal.account, principal.id);
+    let himself = principals::acts_for(tx, whose, Acted { account, user }).await?.ok_or(Error::UserNotFound)?;
+    let user = users::find(tx, account, user).await?.ok_or(Error::UserNotFound)?;
+    // Somebody who became the owner later has to say so himself.
+    let allowed = user.role != Role::Owner || himself;
+    if user.state == UserState::Active && allowed { Ok(user) } else { Err(Error::UserNotFound) }
+}

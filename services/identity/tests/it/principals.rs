@@ -1,0 +1,473 @@
+//! Service principals: made, let in, cut off.
+
+use std::time::Duration;
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use diwan_proto::{
+    access::v1::Role,
+    identity::v1::{
+        AcceptOwnershipRequest, AddPrincipalCredentialRequest, AddPrincipalCredentialResponse, ChangePasswordRequest,
+        CreateServicePrincipalRequest, DisableServicePrincipalRequest, EnableServicePrincipalRequest,
+        ExchangeCredentialRequest, ExchangeCredentialResponse, ExpirePrincipalCredentialRequest, GetAccountRequest,
+        GetServicePrincipalRequest, GetUserRequest, ListServicePrincipalsRequest, ListUsersRequest,
+        OfferOwnershipRequest, RemovePrincipalCredentialRequest, ServicePrincipal, SetActingForRequest,
+        UpdateServicePrincipalRequest, credential_service_client::CredentialServiceClient,
+        ownership_service_client::OwnershipServiceClient, principal_token_service_client::PrincipalTokenServiceClient,
+        service_principal_service_client::ServicePrincipalServiceClient,
+    },
+};
+use diwan_runtime::{Clock as _, ids};
+use diwan_transport::Transport;
+use futures::future::join_all;
+use jiff::Timestamp;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::json;
+use tonic::{Code, Request, Status};
+
+use crate::{
+    house::{House, Member, PASSWORD, bearing, refusal, refused},
+    throttle::{clock, from, house_at},
+};
+
+const LIST_USERS: &str = "diwan.identity.v1.UserService/ListUsers";
+const USERS: &str = "diwan.identity.v1.UserService";
+
+fn id() -> String {
+    ids::new_id().to_string()
+}
+
+fn create(scopes: &[&str]) -> CreateServicePrincipalRequest {
+    CreateServicePrincipalRequest {
+        request_id: id(),
+        name: "Chat bridge".into(),
+        scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+        ..CreateServicePrincipalRequest::default()
+    }
+}
+
+fn secret_for(principal: &str) -> AddPrincipalCredentialRequest {
+    AddPrincipalCredentialRequest { request_id: id(), principal_id: principal.into(), ..Default::default() }
+}
+
+fn remove(principal: &str, credential: &str) -> RemovePrincipalCredentialRequest {
+    RemovePrincipalCredentialRequest {
+        request_id: id(),
+        principal_id: principal.into(),
+        credential_id: credential.into(),
+    }
+}
+
+fn act_for(principal: &str, users: &[&str]) -> SetActingForRequest {
+    SetActingForRequest {
+        request_id: id(),
+        principal_id: principal.into(),
+        account_id: String::new(),
+        user_ids: users.iter().map(|user| (*user).to_owned()).collect(),
+    }
+}
+
+fn credential_refused() -> (Code, String) {
+    refused(Code::Unauthenticated, "CREDENTIAL_REFUSED")
+}
+
+impl House {
+    fn principals(&self) -> ServicePrincipalServiceClient<Transport> {
+        ServicePrincipalServiceClient::new(self.world.to("identity"))
+    }
+
+    async fn principal(&self, by: &Member, scopes: &[&str]) -> ServicePrincipal {
+        let created = self.principals().create_service_principal(by.says(create(scopes))).await;
+        created.unwrap().into_inner().principal.unwrap()
+    }
+
+    async fn add_secret(&self, by: &Member, principal: &str) -> AddPrincipalCredentialResponse {
+        self.principals().add_principal_credential(by.says(secret_for(principal))).await.unwrap().into_inner()
+    }
+
+    async fn exchange(
+        &self,
+        credential: &str,
+        account: &str,
+        user: &str,
+    ) -> Result<ExchangeCredentialResponse, Status> {
+        let request = ExchangeCredentialRequest {
+            credential: credential.into(),
+            account_id: account.into(),
+            user_id: user.into(),
+        };
+        let mut client = PrincipalTokenServiceClient::new(self.world.to("identity"));
+        Ok(client.exchange_credential(request).await?.into_inner())
+    }
+
+    async fn token(&self, credential: &str) -> String {
+        self.exchange(credential, "", "").await.unwrap().access_token
+    }
+
+    async fn lists_users(&self, token: &str) -> Result<usize, Status> {
+        Ok(self.users().list_users(bearing(token, ListUsersRequest::default())).await?.into_inner().users.len())
+    }
+
+    fn by_operator<M>(&self, message: M) -> Request<M> {
+        self.world.operator("principals.write", message)
+    }
+}
+
+/// Someone else's key pair.
+struct Signer {
+    key: EncodingKey,
+    pem: String,
+}
+
+impl Signer {
+    fn new() -> Self {
+        let document = Ed25519KeyPair::generate().unwrap().to_pkcs8v1().unwrap();
+        let public = Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap().public_key().as_ref().to_vec();
+        let spki = [&[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00][..], &public].concat();
+        let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", BASE64_STANDARD.encode(spki));
+        Self { key: EncodingKey::from_ed_der(document.as_ref()), pem }
+    }
+
+    fn assertion(&self, principal: &str, credential: &str, exp: i64) -> String {
+        let header = Header { kid: Some(credential.to_owned()), ..Header::new(Algorithm::EdDSA) };
+        let claims = json!({"iss": principal, "sub": principal, "aud": "diwan", "exp": exp, "jti": id()});
+        jsonwebtoken::encode(&header, &claims, &self.key).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_secret_lets_a_principal_do_what_its_scopes_say_in_its_own_account_and_nothing_else() {
+    let house = House::new().await;
+    let (owner, other) = (house.owner("mona@example.com").await, house.owner("other@example.com").await);
+    let principal = house.principal(&owner, &[LIST_USERS]).await;
+    assert_eq!(principal.account_id, owner.user.account_id);
+    let added = house.add_secret(&owner, &principal.id).await;
+    assert!(added.secret.starts_with("diwan_sp_") && added.secret.ends_with(&added.credential.unwrap().secret_hint));
+    let answer = house.exchange(&added.secret, "", "").await.unwrap();
+    assert_eq!((&answer.principal_id, &answer.account_id), (&principal.id, &owner.user.account_id));
+    assert_eq!(house.lists_users(&answer.access_token).await.unwrap(), 1);
+
+    let account = house.accounts().get_account(bearing(&answer.access_token, GetAccountRequest {})).await;
+    assert_eq!(refusal(account), refused(Code::PermissionDenied, "SCOPE_MISSING"));
+    let foreign = house.exchange(&added.secret, &other.user.account_id, "").await;
+    let unknown = house.exchange(&added.secret, &id(), "").await;
+    for answer in [foreign, unknown] {
+        assert_eq!(refusal(answer), refused(Code::NotFound, "ACCOUNT_NOT_FOUND"));
+    }
+    let stored: Vec<u8> = sqlx::query_scalar("select secret_hash from principal_credentials")
+        .fetch_one(&house.database.pool)
+        .await
+        .unwrap();
+    assert_eq!(stored.len(), 32);
+    let answers: Vec<Vec<u8>> =
+        sqlx::query_scalar("select answer from answers").fetch_all(&house.database.pool).await.unwrap();
+    let kept = answers.iter().any(|answer| String::from_utf8_lossy(answer).contains(&added.secret));
+    assert!(!kept, "the secret is shown once and stored nowhere");
+}
+
+#[tokio::test]
+async fn a_repeated_addition_shows_the_same_credential_without_its_secret() {
+    let house = House::new().await;
+    let owner = house.owner("mona@example.com").await;
+    let principal = house.principal(&owner, &[LIST_USERS]).await;
+    let request = secret_for(&principal.id);
+    let add =
+        async || house.principals().add_principal_credential(owner.says(request.clone())).await.unwrap().into_inner();
+    let (first, second) = (add().await, add().await);
+    assert_eq!(first.credential, second.credential);
+    assert_eq!((first.secret.is_empty(), second.secret.as_str()), (false, ""));
+    assert_eq!(house.count("principal_credentials").await, 1);
+}
+
+#[tokio::test]
+async fn an_assertion_is_taken_once_however_many_bring_it_at_once() {
+    let clock = clock();
+    let house = house_at(&clock, Default::default()).await;
+    let owner = house.owner("mona@example.com").await;
+    let principal = house.principal(&owner, &[LIST_USERS]).await;
+    let signer = Signer::new();
+    let request = AddPrincipalCredentialRequest { public_key: signer.pem.clone(), ..secret_for(&principal.id) };
+    let added = house.principals().add_principal_credential(owner.says(request)).await.unwrap().into_inner();
+    assert_eq!((added.secret.as_str(), &added.credential.as_ref().unwrap().public_key), ("", &signer.pem));
+    let credential = added.credential.unwrap().id;
+    let assertion = |seconds| signer.assertion(&principal.id, &credential, clock.now().as_second() + seconds);
+
+    let one = assertion(60);
+    let answers = join_all((0..8).map(|_| house.exchange(&one, "", ""))).await;
+    let (good, bad): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert_eq!(good.len(), 1);
+    for answer in bad {
+        assert_eq!(refusal(answer), credential_refused());
+    }
+    assert_eq!(house.lists_users(&good.into_iter().next().unwrap().unwrap().access_token).await.unwrap(), 1);
+    assert!(house.exchange(&assertion(60), "", "").await.is_ok());
+    let stranger = Signer::new().assertion(&principal.id, &credential, clock.now().as_second() + 60);
+    for bad in [assertion(0), assertion(3600), stranger] {
+        assert_eq!(refusal(house.exchange(&bad, "", "").await), credential_refused());
+    }
+}
+
+#[tokio::test]
+async fn credentials_rotate_without_a_gap_and_a_removed_one_takes_its_tokens_along() {
+    let house = House::new().await;
+    let owner = house.owner("mona@example.com").await;
+    let principal = house.principal(&owner, &[LIST_USERS]).await;
+    let (old, new) = (house.add_secret(&owner, &principal.id).await, house.add_secret(&owner, &principal.id).await);
+    let (before, after) = (house.token(&old.secret).await, house.token(&new.secret).await);
+    let old_id = old.credential.unwrap().id;
+    house.principals().remove_principal_credential(owner.says(remove(&principal.id, &old_id))).await.unwrap();
+    house.learn_epoch(&old_id, 1).await;
+    assert_eq!(refusal(house.lists_users(&before).await), refused(Code::Unauthenticated, "UNAUTHENTICATED"));
+    assert_eq!(refusal(house.exchange(&old.secret, "", "").await), credential_refused());
+    assert_eq!(house.lists_users(&after).await.unwrap(), 1, "the new one's token stays good");
+    assert!(house.exchange(&new.secret, "", "").await.is_ok());
+    let again = house.principals().remove_principal_credential(owner.says(remove(&principal.id, &old_id))).await;
+    assert_eq!(refusal(again), refused(Code::NotFound, "CREDENTIAL_NOT_FOUND"));
+}
+
+#[tokio::test]
+async fn a_credential_is_good_until_its_time_and_no_token_outlives_it() {
+    let clock = clock();
+    let house = house_at(&clock, Default::default()).await;
+    let owner = house.owner("mona@example.com").await;
+    let principal = house.principal(&owner, &[LIST_USERS]).await;
+    let added = house.add_secret(&owner, &principal.id).await;
+    let early = house.token(&added.secret).await;
+    let credential = added.credential.unwrap().id;
+    let end = clock.now() + Duration::from_mins(1);
+    let expire = |at: Timestamp| ExpirePrincipalCredentialRequest {
+        request_id: id(),
+        principal_id: principal.id.clone(),
+        credential_id: credential.clone(),
+        expires_at: Some(std::time::SystemTime::from(at).into()),
+    };
+    house.principals().expire_principal_credential(owner.says(expire(end))).await.unwrap();
+    house.learn_epoch(&credential, 1).await;
+    assert_eq!(house.lists_users(&early).await.unwrap_err().code(), Code::Unauthenticated, "it would live longer");
+    let answer = house.exchange(&added.secret, "", "").await.unwrap();
+    assert_eq!(answer.expires_at.unwrap().seconds, end.as_second());
+    assert_eq!(house.lists_users(&answer.access_token).await.unwrap(), 1);
+    clock.advance(Duration::from_mins(1));
+    assert_eq!(refusal(house.exchange(&added.secret, "", "").await), credential_refused());
+    assert_eq!(house.lists_users(&answer.access_token).await.unwrap_err().code(), Code::Unauthenticated);
+    let past = house.principals().expire_principal_credential(owner.says(expire(end))).await;
+    assert_eq!(past.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_disabled_principal_is_out_and_an_enabled_one_in_again() {
+    let house = House::new().await;
+    let owner = house.owner("mona@example.com").await;
+    let principal = house.principal(&owner, &[LIST_USERS]).await;
+    let secret = house.add_secret(&owner, &principal.id).await.secret;
+    let token = house.token(&secret).await;
+    let disable = DisableServicePrincipalRequest { request_id: id(), principal_id: principal.id.clone() };
+    let disabled =
+        house.principals().disable_service_principal(owner.says(disable.clone())).await.unwrap().into_inner();
+    house.learn_epoch(&principal.id, 1).await;
+    assert_eq!(house.lists_users(&token).await.unwrap_err().code(), Code::Unauthenticated);
+    assert_eq!(refusal(house.exchange(&secret, "", "").await), credential_refused());
+    let again = DisableServicePrincipalRequest { request_id: id(), ..disable };
+    let again = house.principals().disable_service_principal(owner.says(again)).await.unwrap().into_inner();
+    assert_eq!(again, disabled);
+    let enable = EnableServicePrincipalRequest { request_id: id(), principal_id: principal.id.clone() };
+    house.principals().enable_service_principal(owner.says(enable)).await.unwrap();
+    assert_eq!(house.lists_users(&token).await.unwrap_err().code(), Code::Unauthenticated, "old tokens stay refused");
+    assert_eq!(house.lists_users(&house.token(&secret).await).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn changed_scopes_hold_for_the_next_token_and_end_the_old_ones() {
+    let house = House::new().await;
+    let owner = house.owner("mona@example.com").await;
+    let principal = house.principal(&owner, &[USERS]).await;
+    let secret = house.add_secret(&owner, &principal.id).await.secret;
+    let token = house.token(&secret).await;
+    let update = |paths: &[&str]| UpdateServicePrincipalRequest {
+        request_id: id(),
+        principal_id: principal.id.clone(),
+        name: "Renamed".into(),
+        scopes: vec!["diwan.identity.v1.UserService/GetUser".into()],
+        update_mask: Some(prost_types::FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }),
+        ..UpdateServicePrincipalRequest::default()
+    };
+    let renamed =
+        house.principals().update_service_principal(owner.says(update(&["name"]))).await.unwrap().into_inner();
+    assert_eq!(renamed.principal.unwrap().name, "Renamed");
+    assert_eq!(house.lists_users(&token).await.unwrap(), 1, "a name cuts nobody off");
+    house.principals().update_service_principal(owner.says(update(&["scopes"]))).await.unwrap();
+    house.learn_epoch(&principal.id, 1).await;
+    assert_eq!(house.lists_users(&token).await.unwrap_err().code(), Code::Unauthenticated);
+    let token = house.token(&secret).await;
+    assert_eq!(refusal(house.lists_users(&token).await), refused(Code::PermissionDenied, "SCOPE_MISSING"));
+    let get = GetUserRequest { user_id: owner.user.id.clone() };
+    assert!(house.users().get_user(bearing(&token, get)).await.is_ok());
+}
+
+#[tokio::test]
+async fn scopes_that_there_are_not_or_that_nobody_may_grant_are_refused_by_name() {
+    let house = House::new().await;
+    let owner = house.owner("mona@example.com").await;
+    let request =
+        create(&[LIST_USERS, "diwan.identity.v1.UserService/DropTables", "diwan.billing.v1.SeatService/TakeSeat"]);
+    let status = house.principals().create_service_principal(owner.says(request)).await.unwrap_err();
+    let details = tonic_types::StatusExt::get_details_bad_request(&status).unwrap();
+    let named: Vec<_> = details.field_violations.iter().map(|violation| violation.field.as_str()).collect();
+    assert_eq!(named, ["scopes[1]", "scopes[2]"]);
+    assert_eq!(house.count("service_principals").await, 0);
+}
+
+#[tokio::test]
+async fn one_that_acts_for_a_user_is_that_user_until_he_is_taken_off_the_list() {
+    let house = House::new().await;
+    let owner = house.owner("mona@example.com").await;
+    let agent = house.colleague(&owner, "omar@example.com", Role::User).await;
+    let principal = house.principal(&owner, &[USERS, "diwan.identity.v1.RoleService"]).await;
+    let secret = house.add_secret(&owner, &principal.id).await.secret;
+    let not_listed = house.exchange(&secret, "", &agent.user.id).await;
+    assert_eq!(refusal(not_listed), refused(Code::NotFound, "USER_NOT_FOUND"));
+    let listed =
+        house.principals().set_acting_for(owner.says(act_for(&principal.id, &[&agent.user.id]))).await.unwrap();
+    assert_eq!(listed.into_inner().principal.unwrap().acting_for[0].user_ids, std::slice::from_ref(&agent.user.id));
+    let token = house.exchange(&secret, "", &agent.user.id).await.unwrap().access_token;
+    let himself = house.users().get_user(bearing(&token, GetUserRequest::default())).await.unwrap().into_inner();
+    assert_eq!(himself.user.unwrap().id, agent.user.id);
+    let invite = crate::house::invite_request("new@example.com", &id());
+    let invited = house.users().invite_user(bearing(&token, invite)).await;
+    assert_eq!(refusal(invited), refused(Code::PermissionDenied, "PERMISSION_DENIED"), "he may not, so it may not");
+    let password = ChangePasswordRequest {
+        request_id: id(),
+        current_password: PASSWORD.into(),
+        new_password: "another horse battery staple".into(),
+    };
+    let changed =
+        CredentialServiceClient::new(house.world.to("identity")).change_password(bearing(&token, password)).await;
+    assert_eq!(refusal(changed), refused(Code::PermissionDenied, "PERMISSION_DENIED"), "that is his alone");
+
+    house.principals().set_acting_for(owner.says(act_for(&principal.id, &[]))).await.unwrap();
+    house.learn_epoch(&principal.id, 2).await;
+    let after = house.users().get_user(bearing(&token, GetUserRequest::default())).await;
+    assert_eq!(after.unwrap_err().code(), Code::Unauthenticated);
+    assert_eq!(house.exchange(&secret, "", &agent.user.id).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_deactivated_user_takes_the_tokens_of_who_acts_for_him_along() {
+    let house = House::new().await;
+    let owner = house.owner("mona@example.com").await;
+    let agent = house.colleague(&owner, "omar@example.com", Role::User).await;
+    let principal = house.principal(&owner, &[USERS]).await;
+    let secret = house.add_secret(&owner, &principal.id).await.secret;
+    house.principals().set_acting_for(owner.says(act_for(&principal.id, &[&agent.user.id]))).await.unwrap();
+    let token = house.exchange(&secret, "", &agent.user.id).await.unwrap().access_token;
+    house.deactivate(&owner, &agent.user.id).await.unwrap();
+    house.learn_epoch(&agent.user.id, 1).await;
+    let after = house.users().get_user(bearing(&token, GetUserRequest::default())).await;
+    assert_eq!(after.unwrap_err().code(), Code::Unauthenticated);
+    assert_eq!(refusal(house.exchange(&secret, "", &agent.user.id).await), refused(Code::NotFound, "USER_NOT_FOUND"));
+}
+
+#[tokio::test]
+async fn nobody_but_the_owner_lets_a_principal_act_for_the_owner() {
+    let house = House::new().await;
+    let owner = house.owner("mona@example.com").await;
+    let admin = house.colleague(&owner, "omar@example.com", Role::Admin).await;
+    let principal = house.principal(&admin, &[USERS]).await;
+    let secret = house.add_secret(&admin, &principal.id).await.secret;
+    let protected = house.principals().set_acting_for(admin.says(act_for(&principal.id, &[&owner.user.id]))).await;
+    assert_eq!(refusal(protected), refused(Code::FailedPrecondition, "OWNER_IS_PROTECTED"));
+    // An admin who becomes the owner later has to say so himself, too.
+    house.principals().set_acting_for(owner.says(act_for(&principal.id, &[&admin.user.id]))).await.unwrap();
+    assert!(house.exchange(&secret, "", &admin.user.id).await.is_ok());
+    let mut ownership = OwnershipServiceClient::new(house.world.to("identity"));
+    let offer = OfferOwnershipRequest { request_id: id(), user_id: admin.user.id.clone() };
+    ownership.offer_ownership(owner.says(offer)).await.unwrap();
+    ownership.accept_ownership(admin.says(AcceptOwnershipRequest { request_id: id() })).await.unwrap();
+    assert_eq!(house.exchange(&secret, "", &admin.user.id).await.unwrap_err().code(), Code::NotFound);
+    let new_owner = house.member("omar@example.com").await;
+    house.principals().set_acting_for(new_owner.says(act_for(&principal.id, &[&admin.user.id]))).await.unwrap();
+    assert!(house.exchange(&secret, "", &admin.user.id).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_operators_principal_is_for_the_accounts_that_he_names_and_no_admin_sees_it() {
+    let house = House::new().await;
+    let (one, two) = (house.owner("mona@example.com").await, house.owner("other@example.com").await);
+    let three = house.owner("third@example.com").await;
+    let accounts = vec![one.user.account_id.clone(), two.user.account_id.clone()];
+    let request = CreateServicePrincipalRequest { account_ids: accounts, ..create(&[LIST_USERS]) };
+    let created = house.principals().create_service_principal(house.by_operator(request)).await.unwrap().into_inner();
+    let principal = created.principal.unwrap();
+    let added = house.principals().add_principal_credential(house.by_operator(secret_for(&principal.id))).await;
+    let secret = added.unwrap().into_inner().secret;
+    assert_eq!(house.exchange(&secret, "", "").await.unwrap_err().code(), Code::InvalidArgument, "for which of them?");
+    for member in [&one, &two] {
+        let token = house.exchange(&secret, &member.user.account_id, "").await.unwrap().access_token;
+        assert_eq!(house.lists_users(&token).await.unwrap(), 1);
+    }
+    let foreign = house.exchange(&secret, &three.user.account_id, "").await;
+    assert_eq!(refusal(foreign), refused(Code::NotFound, "ACCOUNT_NOT_FOUND"));
+    let get = GetServicePrincipalRequest { principal_id: principal.id.clone() };
+    let seen = house.principals().get_service_principal(one.says(get)).await;
+    assert_eq!(refusal(seen), refused(Code::NotFound, "PRINCIPAL_NOT_FOUND"));
+    let unknown = CreateServicePrincipalRequest { account_ids: vec![id()], ..create(&[LIST_USERS]) };
+    let unknown = house.principals().create_service_principal(house.by_operator(unknown)).await;
+    assert_eq!(refusal(unknown), refused(Code::NotFound, "ACCOUNT_NOT_FOUND"));
+    let foreign =
+        CreateServicePrincipalRequest { account_ids: vec![two.user.account_id.clone()], ..create(&[LIST_USERS]) };
+    let foreign = house.principals().create_service_principal(one.says(foreign)).await;
+    assert_eq!(refusal(foreign), refused(Code::NotFound, "ACCOUNT_NOT_FOUND"));
+}
+
+#[tokio::test]
+async fn another_accounts_principals_are_as_unknown_ones() {
+    let house = House::new().await;
+    let (owner, other) = (house.owner("mona@example.com").await, house.owner("other@example.com").await);
+    let principal = house.principal(&owner, &[LIST_USERS]).await;
+    let added = house.principals().add_principal_credential(other.says(secret_for(&principal.id))).await;
+    assert_eq!(refusal(added), refused(Code::NotFound, "PRINCIPAL_NOT_FOUND"));
+    let disable = DisableServicePrincipalRequest { request_id: id(), principal_id: principal.id.clone() };
+    let disabled = house.principals().disable_service_principal(other.says(disable)).await;
+    assert_eq!(refusal(disabled), refused(Code::NotFound, "PRINCIPAL_NOT_FOUND"));
+    let own = house.principal(&other, &[LIST_USERS]).await;
+    let acting = house.principals().set_acting_for(other.says(act_for(&own.id, &[&owner.user.id]))).await;
+    assert_eq!(refusal(acting), refused(Code::NotFound, "USER_NOT_FOUND"));
+    let listed = house.principals().list_service_principals(other.says(ListServicePrincipalsRequest::default())).await;
+    let listed: Vec<_> = listed.unwrap().into_inner().principals.into_iter().map(|principal| principal.id).collect();
+    assert_eq!(listed, [own.id]);
+}
+
+#[tokio::test]
+async fn a_principal_has_ten_credentials_at_most_also_when_they_come_at_once() {
+    let house = House::new().await;
+    let owner = house.owner("mona@example.com").await;
+    let principal = house.principal(&owner, &[LIST_USERS]).await;
+    let requests: Vec<_> = (0..14).map(|_| owner.says(secret_for(&principal.id))).collect();
+    let added =
+        requests.into_iter().map(|request| async { house.principals().add_principal_credential(request).await });
+    let refusals: Vec<_> = join_all(added).await.into_iter().filter(Result::is_err).map(refusal).collect();
+    assert_eq!(refusals, vec![refused(Code::FailedPrecondition, "TOO_MANY_CREDENTIALS"); 4]);
+    assert_eq!(house.count("principal_credentials").await, 10);
+}
+
+#[tokio::test]
+async fn whoever_presents_wrong_credentials_is_slowed_down_and_shuts_nobody_else_out() {
+    let house = house_at(&clock(), Default::default()).await;
+    let owner = house.owner("mona@example.com").await;
+    let principal = house.principal(&owner, &[LIST_USERS]).await;
+    let (one, two) = (house.add_secret(&owner, &principal.id).await, house.add_secret(&owner, &principal.id).await);
+    let wrong =
+        Signer::new().assertion(&principal.id, &one.credential.unwrap().id, house.world.clock.now().as_second() + 60);
+    let exchange = async |credential: &str| {
+        let request = ExchangeCredentialRequest { credential: credential.into(), ..Default::default() };
+        PrincipalTokenServiceClient::new(house.world.to("identity"))
+            .exchange_credential(from("192.0.2.1", request))
+            .await
+    };
+    for _ in 0..10 {
+        assert_eq!(refusal(exchange(&wrong).await), credential_refused());
+    }
+    assert_eq!(refusal(exchange(&wrong).await), refused(Code::ResourceExhausted, "TOO_MANY_ATTEMPTS"));
+    assert!(exchange(&two.secret).await.is_ok(), "another credential is another counter");
+    assert_eq!(refusal(exchange("nonsense").await), credential_refused());
+}

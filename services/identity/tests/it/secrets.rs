@@ -19,7 +19,7 @@ use crate::{
 };
 
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub struct Log(pub Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -40,7 +40,7 @@ impl MakeWriter<'_> for Log {
 
 impl House {
     /// Every row of every table as text; binary columns as their text form shows them, in hexadecimal.
-    async fn dump(&self) -> String {
+    pub async fn dump(&self) -> String {
         let tables: Vec<String> =
             sqlx::query_scalar("select tablename::text from pg_tables where schemaname = 'public'")
                 .fetch_all(&self.database.pool)

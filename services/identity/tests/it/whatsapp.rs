@@ -16,10 +16,12 @@ use diwan_transport::Transport;
 use futures::future::join_all;
 use serde_json::json;
 use tonic::{Code, Status};
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
     cloud_api::{CloudApi, Reply, TOKEN},
     house::{House, LIMIT, Member, PASSWORD, refusal, refused},
+    secrets::Log,
     throttle::{clock, house_at},
 };
 
@@ -252,4 +254,30 @@ async fn a_code_that_may_have_arrived_is_not_sent_again_and_one_that_was_put_off
     }
     house.confirm_number(&owner, &set.confirmation_id, &taken).await.unwrap();
     assert_eq!(api.received().len(), 4);
+}
+
+#[tokio::test]
+async fn neither_access_token_nor_code_nor_number_is_found_in_the_log_or_elsewhere_in_the_database() {
+    let log = Log::default();
+    let shown = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(log.clone()).finish();
+    let _shown = tracing::subscriber::set_default(shown);
+    let api = CloudApi::start(&[Reply::Refused(400, 131_026, None)]).await;
+    let house = House::with(api.env()).await;
+    let owner = house.owner("mona@example.com").await;
+    house.set_number(&owner, NUMBER).await.unwrap();
+    let read = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    eventually("the refusal is in the log", LIMIT, async || read().contains("131026").then_some(())).await;
+    let refused = code(&api, 1).await;
+    let set = house.set_number(&owner, NUMBER).await.unwrap();
+    let taken = code(&api, 2).await;
+    house.confirm_number(&owner, &set.confirmation_id, &taken).await.unwrap();
+    let (dump, log) = (house.dump().await, read());
+    assert!(log.contains("sql") && log.contains("+20…67"), "the log was read");
+    assert_eq!(dump.matches(NUMBER).count(), 1, "in its own table");
+    assert!(!dump.contains(&hex::encode(NUMBER)) && !log.contains(NUMBER));
+    assert!(!log.contains(TOKEN) && !dump.contains(TOKEN));
+    for code in [refused, taken] {
+        // Six digits alone are found by chance in times and ids.
+        assert!(!log.contains(&format!("\"{code}\"")) && !dump.contains(&hex::encode(code)));
+    }
 }

@@ -25,7 +25,9 @@ fn text(output: &Output) -> String {
 
 /// The services that the gateway lists, and a method of each that an owner calls without arguments; the last one ends his
 /// session.
-const CALLS: [(&str, &str); 19] = [
+const CALLS: [(&str, &str); 34] = [
+    ("diwan.identity.v1.ClosingService", "UndoClosing"),
+    ("diwan.identity.v1.ProfileService", "GetPicture"),
     ("diwan.billing.v1.SeatService", "ListSeats"),
     ("diwan.billing.v1.SubscriptionService", "GetSubscription"),
     ("diwan.conversation.v1.ConversationService", "ListConversations"),
@@ -33,13 +35,26 @@ const CALLS: [(&str, &str); 19] = [
     ("diwan.conversation.v1.InboxService", "ListAvailability"),
     ("diwan.conversation.v1.TopicService", "ListTopics"),
     ("diwan.gateway.v1.BootstrapService", "GetBootstrap"),
+    ("diwan.gateway.v1.EventService", "WatchEvents"),
     ("diwan.identity.v1.AccountService", "GetAccount"),
+    ("diwan.identity.v1.ChallengeService", "SendChallengeCode"),
+    ("diwan.identity.v1.AuditInspectionService", "InspectAuditEntries"),
+    ("diwan.identity.v1.AuditService", "ListAuditEntries"),
     ("diwan.identity.v1.CredentialService", "ListSessions"),
+    ("diwan.identity.v1.DeviceService", "ListDevices"),
     ("diwan.identity.v1.InvitationService", "ListInvitations"),
+    ("diwan.identity.v1.OperatorService", "ListOperatorRevocations"),
     ("diwan.identity.v1.OwnershipService", "GetOwnershipOffer"),
+    ("diwan.identity.v1.PrincipalTokenService", "ExchangeCredential"),
     ("diwan.identity.v1.RoleService", "ListPages"),
+    ("diwan.identity.v1.SecondFactorService", "GetSecondFactors"),
+    ("diwan.identity.v1.ServicePrincipalService", "ListServicePrincipals"),
+    ("diwan.identity.v1.SigningKeyService", "GetKeySet"),
     ("diwan.identity.v1.UserService", "ListUsers"),
+    ("diwan.identity.v1.WhatsAppNumberService", "GetWhatsAppNumber"),
     ("diwan.mailbox.v1.MailboxService", "ListMailboxes"),
+    ("diwan.team.v1.ArchiveService", "ListArchivedTeams"),
+    ("diwan.team.v1.DepartmentService", "ListDepartments"),
     ("diwan.team.v1.HoursService", "GetWorkingHours"),
     ("diwan.team.v1.MembershipService", "ListMyTeams"),
     ("diwan.team.v1.TeamService", "ListTeams"),
@@ -47,8 +62,15 @@ const CALLS: [(&str, &str); 19] = [
     ("diwan.identity.v1.SessionService", "SignOut"),
 ];
 
-/// What those of them answer that want an argument, or that find nothing in a new account.
-const REFUSALS: [(&str, &str); 3] = [
+/// What those of them answer that want an argument or another caller, or that find nothing in a new account.
+const REFUSALS: [(&str, &str); 10] = [
+    ("UndoClosing", "InvalidArgument"),
+    ("GetPicture", "NotFound"),
+    ("WatchEvents", "PermissionDenied"),
+    ("InspectAuditEntries", "PermissionDenied"),
+    ("ListOperatorRevocations", "PermissionDenied"),
+    ("ExchangeCredential", "InvalidArgument"),
+    ("SendChallengeCode", "InvalidArgument"),
     ("GetQueuePosition", "InvalidArgument"),
     ("GetOwnershipOffer", "NotFound"),
     ("GetWorkingHours", "InvalidArgument"),

@@ -3,6 +3,7 @@
 
 mod access_cells;
 mod access_table;
+mod audit;
 mod crew;
 mod dynamic;
 mod endings;

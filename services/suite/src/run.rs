@@ -71,6 +71,8 @@ fn with_defaults(env: Env, home: &Path) -> Env {
         ("DIWAN_LOG_FILE", file("log/diwan.log")),
         ("DIWAN_LISTEN", "127.0.0.1:7000".to_owned()),
         ("DIWAN_IDENTITY_MAIL_FOLDER", file("mail-out")),
+        ("DIWAN_IDENTITY_WHATSAPP_FOLDER", file("whatsapp-out")),
+        ("DIWAN_IDENTITY_BLOBS", file("blobs")),
         ("DIWAN_MAILBOX_BLOBS", file("blobs")),
         ("DIWAN_MAILBOX_ALLOW_PLAIN", "loopback".to_owned()),
     ];

@@ -119,6 +119,28 @@ impl Installation {
         Ok(listen)
     }
 
+    /// Kills a process with SIGKILL, and returns when it is gone.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub async fn crash(&mut self, name: &str) -> Result<(), Failure> {
+        let place = self.processes.iter().position(|(known, _)| known == name).ok_or("no such process")?;
+        let (_, mut child) = self.processes.remove(place);
+        Ok(child.kill().await?)
+    }
+
+    /// Starts a service anew where it was before it was killed, and returns when all serve.
+    ///
+    /// # Errors
+    /// When it does not start, or does not become ready within 30 s.
+    pub async fn again(&mut self, service: &'static str) -> Result<(), Failure> {
+        let listen = self.address(service).ok_or("no address of its own")?;
+        let command = self.serve(service, listen)?;
+        // Before the gateway, which is the last: see `stop`.
+        self.processes.insert(0, (service.to_owned(), spawn(command, &self.options, service)?));
+        self.wait_until_serving().await
+    }
+
     /// Ends it as SIGTERM does, and returns when every process has ended by itself.
     ///
     /// # Errors
@@ -169,8 +191,12 @@ impl Installation {
         let mut command = binary(&format!("diwan-{service}"))?;
         command.arg("serve").env("DIWAN_LISTEN", listen.to_string()).env("DIWAN_KEYS", home.join("keys"));
         command.env(format!("DIWAN_{}_DATABASE_URL", service.to_uppercase()), postgres.url(service));
-        command.env("DIWAN_IDENTITY_BLOBS", home.join("blobs")).env("DIWAN_MAILBOX_BLOBS", home.join("blobs")).env("DIWAN_MAILBOX_ALLOW_PLAIN", "loopback");
+        command
+            .env("DIWAN_IDENTITY_BLOBS", home.join("blobs"))
+            .env("DIWAN_MAILBOX_BLOBS", home.join("blobs"))
+            .env("DIWAN_MAILBOX_ALLOW_PLAIN", "loopback");
         command.env("DIWAN_IDENTITY_MAIL_FOLDER", home.join("mail-out"));
+        command.env("DIWAN_IDENTITY_WHATSAPP_FOLDER", home.join("whatsapp-out"));
         command.envs(self.options.settings.iter().cloned());
         let certificates = self.options.settings.iter().find(|(name, _)| name == "DIWAN_MTLS");
         if let Some((name, folder)) = certificates {

@@ -11,8 +11,16 @@ use diwan_e2e::{
 use diwan_proto::{
     access::v1::Caller,
     conversation::v1::{IngestMessageRequest, ingest_service_client::IngestServiceClient},
-    identity::v1::{ListSessionsRequest, credential_service_client::CredentialServiceClient},
-    team::v1::{CreateTeamRequest, ListTeamsRequest, team_service_client::TeamServiceClient},
+    identity::v1::{
+        AddPrincipalCredentialRequest, CreateServicePrincipalRequest, ExchangeCredentialRequest, ListSessionsRequest,
+        credential_service_client::CredentialServiceClient,
+        principal_token_service_client::PrincipalTokenServiceClient,
+        service_principal_service_client::ServicePrincipalServiceClient,
+    },
+    team::v1::{
+        CreateDepartmentRequest, CreateTeamRequest, ListTeamsRequest,
+        department_service_client::DepartmentServiceClient, team_service_client::TeamServiceClient,
+    },
 };
 use diwan_runtime::SystemClock;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MethodDescriptor, Value};
@@ -28,8 +36,32 @@ use crate::{
 };
 
 /// Fields in which any value is good, or bad ones are not told apart on purpose: method, field (`*` for all below), reason.
-const UNCHECKED: [(&str, &str, &str); 19] = [
+const UNCHECKED: [(&str, &str, &str); 43] = [
+    ("CloseAccount", "password", "it is right or not"),
+    ("UpdateProfile", "profile.*", "only what the mask names is looked at"),
+    ("GetPicture", "known_etag", "a client may have any"),
+    ("SetWhatsAppNumber", "current_password", "it is right or not"),
+    ("RemoveWhatsAppNumber", "current_password", "it is right or not"),
+    ("ConfirmWhatsAppNumber", "code", "it is right or not"),
+    ("ExchangeCredential", "credential", "the same answer whatever is wrong"),
+    ("UpdateServicePrincipal", "name", "only what the mask names is looked at"),
+    ("UpdateServicePrincipal", "scopes", "only what the mask names is looked at"),
+    ("UpdateServicePrincipal", "account_ids", "only what the mask names is looked at"),
     ("SignIn", "password", "the same answer whatever is wrong"),
+    ("SignIn", "device_token", "a device is trusted or not"),
+    ("BeginTotp", "*", "a proof is good or not"),
+    ("ConfirmTotp", "code", "it is right or not"),
+    ("DisableTotp", "password", "a proof is good or not"),
+    ("DisableTotp", "code", "a proof is good or not"),
+    ("EnableWhatsApp", "*", "a proof is good or not"),
+    ("DisableWhatsApp", "password", "a proof is good or not"),
+    ("DisableWhatsApp", "code", "a proof is good or not"),
+    ("RegenerateRecoveryCodes", "*", "a proof is good or not"),
+    ("SendChallengeCode", "*", "a challenge is known or not"),
+    ("AnswerChallenge", "challenge_token", "a challenge is known or not"),
+    ("AnswerChallenge", "code", "it is right or not"),
+    ("BeginEnrolment", "*", "a challenge is known or not"),
+    ("CompleteEnrolment", "*", "a challenge is known or not"),
     ("ChangePassword", "current_password", "it is right or not"),
     ("ResetPassword", "token", "a token is known or not"),
     ("RefreshSession", "refresh_token", "a token is good or refused"),
@@ -65,6 +97,8 @@ struct World {
     gateway: Channel,
     rules: Rules,
     owner: Person,
+    /// The token of a service principal of the owner's account.
+    principal: String,
     foreign: Foreign,
 }
 
@@ -72,8 +106,10 @@ struct World {
 struct Foreign {
     owner: Person,
     team: String,
+    department: String,
     conversation: String,
     session: String,
+    principal: String,
 }
 
 impl World {
@@ -84,10 +120,13 @@ impl World {
         let (owner, other) = (sign_up(&door, "Home").await, sign_up(&door, "Foreign").await);
         let gateway = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         let team = team(&other).await;
+        let department = department(&other).await;
         let conversation = conversation(&fresh, &other, &team).await;
         let session = session(&other).await;
-        let foreign = Foreign { owner: other, team, conversation, session };
-        Self { fresh, gateway, rules: Rules::load().unwrap(), owner, foreign }
+        let (foreign_principal, _) = principal(&other).await;
+        let (_, principal) = principal(&owner).await;
+        let foreign = Foreign { owner: other, team, department, conversation, session, principal: foreign_principal };
+        Self { fresh, gateway, rules: Rules::load().unwrap(), owner, principal, foreign }
     }
 
     fn admits(&self, method: &MethodDescriptor, caller: Caller) -> bool {
@@ -110,7 +149,13 @@ impl World {
             return dynamic::call(&self.gateway, method, Some(("authorization", &format!("Bearer {token}"))), message)
                 .await;
         }
+        if self.admits(method, Caller::Principal) {
+            let token = format!("Bearer {}", self.principal);
+            return dynamic::call(&self.gateway, method, Some(("authorization", &token)), message).await;
+        }
         let service = method.parent_service().full_name().split('.').nth(1).unwrap().to_owned();
+        // Each service serves its own feed.
+        let service = if service == "feed" { "identity".to_owned() } else { service };
         let caller =
             self.rules.of(&path(method)).unwrap().services.first().cloned().unwrap_or_else(|| "gateway".into());
         let token = self.signer(&caller).service_token(&service).unwrap();
@@ -133,9 +178,38 @@ async fn team(owner: &Person) -> String {
     TeamServiceClient::new(owner.way()).create_team(request).await.unwrap().into_inner().team.unwrap().id
 }
 
+async fn department(owner: &Person) -> String {
+    let request = CreateDepartmentRequest {
+        request_id: request_id(),
+        name: "Secret".into(),
+        head_id: owner.user.id.clone(),
+        ..CreateDepartmentRequest::default()
+    };
+    let answer = DepartmentServiceClient::new(owner.way()).create_department(request).await.unwrap();
+    answer.into_inner().department.unwrap().id
+}
+
 async fn session(owner: &Person) -> String {
     let request = ListSessionsRequest::default();
     CredentialServiceClient::new(owner.way()).list_sessions(request).await.unwrap().into_inner().sessions[0].id.clone()
+}
+
+/// A service principal that follows the events of its account, and its token.
+async fn principal(owner: &Person) -> (String, String) {
+    let mut principals = ServicePrincipalServiceClient::new(owner.way());
+    let create = CreateServicePrincipalRequest {
+        request_id: request_id(),
+        name: "Follower".into(),
+        scopes: vec!["diwan.gateway.v1.EventService".into()],
+        ..CreateServicePrincipalRequest::default()
+    };
+    let id = principals.create_service_principal(create).await.unwrap().into_inner().principal.unwrap().id;
+    let add =
+        AddPrincipalCredentialRequest { request_id: request_id(), principal_id: id.clone(), ..Default::default() };
+    let credential = principals.add_principal_credential(add).await.unwrap().into_inner().secret;
+    let exchange = ExchangeCredentialRequest { credential, ..ExchangeCredentialRequest::default() };
+    let token = PrincipalTokenServiceClient::new(owner.way()).exchange_credential(exchange).await.unwrap();
+    (id, token.into_inner().access_token)
 }
 
 async fn conversation(fresh: &Fresh, owner: &Person, team: &str) -> String {
@@ -197,6 +271,9 @@ fn names(violated: &str, field: &str) -> bool {
     violated == field || violated.starts_with(&format!("{field}[")) || field.starts_with(&format!("{violated}."))
 }
 
+/// RFC 8410 section 10.1.
+const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
+
 /// A good value for a field, by its name; `id` gives the values of ids.
 fn good(path: &str, field: &FieldDescriptor, id: &dyn Fn(&str) -> String) -> Option<Value> {
     let name = path.rsplit('.').next().unwrap();
@@ -204,11 +281,15 @@ fn good(path: &str, field: &FieldDescriptor, id: &dyn Fn(&str) -> String) -> Opt
     if name == "request_id" {
         return Some(Value::String(request_id()));
     }
-    if path == "team.id" || (name.ends_with("_id") || name.ends_with("_ids")) && field.kind() == Kind::String {
+    if matches!(path, "team.id" | "department.id")
+        || (name.ends_with("_id") || name.ends_with("_ids")) && field.kind() == Kind::String
+    {
         // A team that sees others' conversations is a setting of its own; here it stays empty.
         return (name != "wide_team_ids").then(|| Value::String(id(path)));
     }
     match (name, field.kind()) {
+        ("scopes", _) => text("diwan.team.v1.TeamService"),
+        ("public_key", _) => text(PUBLIC_KEY),
         ("email" | "address", _) => Some(Value::String(format!("{}@tests.example", request_id()))),
         ("language", _) => text("en"),
         ("host", _) => text("127.0.0.1"),
@@ -281,10 +362,13 @@ impl Foreign {
     /// The other tenant's id for a field of this name.
     fn id(&self, path: &str) -> Option<String> {
         match path {
-            "team_id" | "team.id" | "team_ids" => Some(self.team.clone()),
-            "user_id" | "holder_id" => Some(self.owner.user.id.clone()),
+            "team_id" | "team.id" | "team_ids" | "receiving_team_id" => Some(self.team.clone()),
+            "department_id" | "department.id" => Some(self.department.clone()),
+            "user_id" | "holder_id" | "head_id" => Some(self.owner.user.id.clone()),
             "conversation_id" => Some(self.conversation.clone()),
             "session_id" => Some(self.session.clone()),
+            "principal_id" => Some(self.principal.clone()),
+            "account_ids" => Some(self.owner.user.account_id.clone()),
             _ => None,
         }
     }

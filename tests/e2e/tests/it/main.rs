@@ -11,6 +11,7 @@ mod every_method;
 mod grpcurl;
 mod lifecycle;
 mod python;
+mod signing_keys;
 mod support;
 mod telemetry;
 mod tls;

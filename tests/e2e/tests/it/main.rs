@@ -9,6 +9,7 @@ mod dynamic;
 mod endings;
 mod every_method;
 mod grpcurl;
+mod halfway;
 mod lifecycle;
 mod python;
 mod signing_keys;

@@ -5,14 +5,13 @@ use std::{collections::BTreeSet, sync::LazyLock};
 use diwan_proto::DESCRIPTORS;
 use http::{HeaderMap, header::AUTHORIZATION};
 use prost_reflect::{DescriptorPool, MethodDescriptor};
-use serde_json::Value;
 use tokio::sync::watch::error::RecvError;
 use uuid::Uuid;
 
 use crate::{
     Admission, Principal, Revocations, SERVICE_TOKEN, Verifier,
-    keys::ACCESS,
-    token::{Mandate, PrincipalClaims, UserClaims},
+    proven::Claims,
+    token::{Mandate, UserClaims},
 };
 
 /// The paths of the methods whose answer is a stream. The build checks the descriptors.
@@ -56,12 +55,12 @@ impl Verifier {
     /// Whom and what an access token names, with the epochs that it was issued in. Nothing but its signature is looked at.
     fn grounds(&self, headers: &HeaderMap) -> Option<Vec<(Uuid, i64)>> {
         let (_, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-        let claims: Value = self.claims(token.trim(), ACCESS).ok()?;
-        if claims.get("kind").is_some() {
-            let claims: PrincipalClaims = serde_json::from_value(claims).ok()?;
-            return Some(Principal::from(claims).subjects().collect());
+        match &self.proven(token.trim()).ok()?.claims {
+            Claims::User(UserClaims { user, act }) => {
+                Some(user.subjects().into_iter().chain(act.iter().flat_map(Mandate::subjects)).collect())
+            }
+            Claims::Principal(claims) => Some(Principal::from(claims.clone()).subjects().collect()),
+            Claims::Operator(_) | Claims::Service(..) => None,
         }
-        let UserClaims { user, act } = serde_json::from_value(claims).ok()?;
-        Some(user.subjects().into_iter().chain(act.iter().flat_map(Mandate::subjects)).collect())
     }
 }

@@ -10,6 +10,7 @@ mod cut;
 pub mod keys;
 mod pages;
 mod principal;
+mod proven;
 mod revocations;
 mod rules;
 mod signed;

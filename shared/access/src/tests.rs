@@ -1,6 +1,7 @@
 //! Forged, foreign, stale and revoked tokens, and who the rules admit.
 
 mod principals;
+mod seen_before;
 
 use std::{sync::Arc, time::Duration};
 

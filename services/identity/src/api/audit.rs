@@ -135,12 +135,11 @@ impl AuditApi {
         let mut heads = Vec::new();
         for (index, signed) in signed.iter().enumerate() {
             let claims = self.keys.signed::<SignedHead>(signed, SERVICE).filter(|head| head.account == account);
-            match claims.and_then(|claims| claims.head()) {
-                Some(head) => heads.push(head),
-                None => {
-                    let values = "AuditHead.signed of this log".to_owned();
-                    fields.refuse(&format!("heads[{index}]"), "FIELD_VALUE", &[("values", values)]);
-                }
+            if let Some(head) = claims.and_then(|claims| claims.head()) {
+                heads.push(head);
+            } else {
+                let values = "AuditHead.signed of this log".to_owned();
+                fields.refuse(&format!("heads[{index}]"), "FIELD_VALUE", &[("values", values)]);
             }
         }
         heads

@@ -198,8 +198,8 @@ pub async fn list(
         filter.entity,
         call,
         whole,
-        filter.from.map(|time| time.to_sqlx()) as _,
-        filter.until.map(|time| time.to_sqlx()) as _,
+        filter.from.map(jiff_sqlx::ToSqlx::to_sqlx) as _,
+        filter.until.map(jiff_sqlx::ToSqlx::to_sqlx) as _,
         limit,
     )
     .fetch_all(tx)

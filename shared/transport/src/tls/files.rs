@@ -71,7 +71,7 @@ impl Files {
         match side {
             Side::Front => Ok(Configs { server: Arc::new(own.front()?), client: None }),
             Side::Between => {
-                let authorities = Arc::new(authorities(&self.authorities, folder.join("ca.crt"))?);
+                let authorities = Arc::new(authorities(&self.authorities, &folder.join("ca.crt"))?);
                 let client = Some(Arc::new(own.client(authorities.clone())?));
                 Ok(Configs { server: Arc::new(own.between(authorities)?), client })
             }
@@ -146,10 +146,10 @@ fn certificates(pem: &[u8], path: PathBuf) -> Result<Vec<CertificateDer<'static>
     all.ok().filter(|all| !all.is_empty()).ok_or(TlsError::Content(path))
 }
 
-fn authorities(pem: &[u8], path: PathBuf) -> Result<RootCertStore, TlsError> {
+fn authorities(pem: &[u8], path: &Path) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
-    for certificate in certificates(pem, path.clone())? {
-        store.add(certificate).map_err(|_| TlsError::Content(path.clone()))?;
+    for certificate in certificates(pem, path.to_owned())? {
+        store.add(certificate).map_err(|_| TlsError::Content(path.to_owned()))?;
     }
     Ok(store)
 }

@@ -68,8 +68,8 @@ async fn export(signer: &Signer, database: &Database) -> Result<i64, Error> {
     let moved = database.transaction("export audit heads", async |tx: &mut PgConnection| {
         let moved = audit::moved(tx, AT_ONCE).await?;
         for (account, head) in &moved {
-            let signed = signer.sign(&claims(signer, *account, *head)).map_err(|error| Error::Sign(error.into()))?;
-            tracing::info!(target: "diwan::audit_head", %account, number = head.number, signed, "audit head");
+            let proof = signer.sign(&claims(signer, *account, *head)).map_err(|error| Error::Sign(error.into()))?;
+            tracing::info!(target: "diwan::audit_head", %account, number = head.number, signed = proof, "audit head");
         }
         let accounts: Vec<Uuid> = moved.iter().map(|(account, _)| *account).collect();
         audit::exported(tx, &accounts).await?;

@@ -10,11 +10,11 @@ use diwan_proto::{
     identity::v1::{Account, GetAccountResponse, GetUserResponse, User},
     team::v1::{ListMyTeamsResponse, Team},
 };
-use diwan_testkit::{Person, World, reason};
+use diwan_testkit::{Person, World, eventually, reason};
 use diwan_transport::Front;
 use tonic::{Code, Status};
 
-use crate::support::{Scripted, gateway, start, world};
+use crate::support::{LIMIT, Scripted, gateway, start, world};
 
 fn identity() -> Scripted {
     let user = User { name: "Ada".into(), ..User::default() };
@@ -95,8 +95,11 @@ async fn a_part_that_is_down_and_one_that_hangs_are_named_and_the_rest_is_there_
     assert_eq!(all.pages.len(), 9, "the pages need no service");
     assert_eq!((all.teams.len(), all.subscription.is_some()), (1, true));
     start(&world, "identity", identity());
-    let back = ask(&world, &gateway, &Person::owner()).await.unwrap();
-    assert_eq!(back.missing, ["conversation"]);
+    // The way to a service that was dead is tried again within a second.
+    eventually("identity is back", LIMIT, async || {
+        ask(&world, &gateway, &Person::owner()).await.unwrap().missing == ["conversation"]
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use crate::{
     support::{Fresh, PASSWORD, sign_up},
 };
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Users by what they are, and a service principal's tokens.
 pub struct Crew {

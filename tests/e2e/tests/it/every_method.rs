@@ -36,7 +36,8 @@ use crate::{
 };
 
 /// Fields in which any value is good, or bad ones are not told apart on purpose: method, field (`*` for all below), reason.
-const UNCHECKED: [(&str, &str, &str); 43] = [
+const UNCHECKED: [(&str, &str, &str); 44] = [
+    ("UpdateDepartment", "department.*", "only what the mask names is looked at"),
     ("CloseAccount", "password", "it is right or not"),
     ("UpdateProfile", "profile.*", "only what the mask names is looked at"),
     ("GetPicture", "known_etag", "a client may have any"),

@@ -17,7 +17,8 @@ mod tests {
 
     #[test]
     fn a_password_does_not_show_in_debug_output() {
-        let request = SignInRequest { email: "a@example.com".into(), password: "hunter22".into() };
+        let request =
+            SignInRequest { email: "a@example.com".into(), password: "hunter22".into(), ..Default::default() };
         let shown = format!("{request:?}");
         assert!(
             shown.contains("a@example.com") && shown.contains("[redacted]") && !shown.contains("hunter22"),

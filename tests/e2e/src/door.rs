@@ -65,7 +65,8 @@ impl Door {
     /// # Errors
     /// When sign-in is refused.
     pub async fn sign_in(&self, email: &str, password: &str) -> Result<Person, Failure> {
-        let request = SignInRequest { email: email.to_owned(), password: password.to_owned() };
+        let request =
+            SignInRequest { email: email.to_owned(), password: password.to_owned(), ..SignInRequest::default() };
         let answer = SessionServiceClient::new(self.way()).sign_in(request).await?.into_inner();
         let (tokens, user) = (answer.tokens.unwrap_or_default(), answer.user.unwrap_or_default());
         Ok(Person { door: self.with_token(&tokens.access_token)?, tokens, user })

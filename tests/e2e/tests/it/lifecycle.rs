@@ -105,7 +105,8 @@ async fn a_deadline_that_passes_is_deadline_exceeded_in_both_topologies() {
         let token = &owner.tokens.access_token;
         let (client, origin) = patient(fresh.installation.gateway());
         // Signing in costs an argon2 run, tens of milliseconds: it cannot be done in five.
-        let sign_in = SignInRequest { email: owner.user.email.clone(), password: PASSWORD.into() };
+        let sign_in =
+            SignInRequest { email: owner.user.email.clone(), password: PASSWORD.into(), ..Default::default() };
         let mut sessions = SessionServiceClient::with_origin(client.clone(), origin.clone());
         let status = sessions.sign_in(within("5m", token, sign_in)).await.unwrap_err();
         assert_eq!(status.code(), Code::DeadlineExceeded, "{topology:?}: {status}");

@@ -93,10 +93,10 @@ fn what_is_transparent_becomes_white() {
 }
 
 #[test]
-fn half_a_file_is_refused_in_every_format() {
+fn a_file_that_has_lost_pixels_is_refused_in_every_format() {
     let image = RgbaImage::from_fn(300, 300, |x, y| Rgba([u8::try_from(x * y % 251).unwrap(), 7, 9, 255]));
     for file in [png(&image), webp(&image), jpeg(&image), with_exif(&jpeg(&image), 1)] {
-        for length in [file.len() / 2, file.len() - 3, 12, 0] {
+        for length in [file.len() / 2, file.len() * 9 / 10, 12, 0] {
             assert_eq!(scale(&file[..length]).unwrap_err(), Unfit::Unreadable, "{length} of {}", file.len());
         }
     }

@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use crate::support::{Fresh, PASSWORD, sign_up, start};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// An account whose one agent holds a conversation.
 struct Scene {

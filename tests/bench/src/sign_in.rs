@@ -40,7 +40,7 @@ const TRIES: usize = 60;
 /// Measures all three.
 pub(crate) async fn measure(report: &mut Report) -> Result<(), Failure> {
     report::part("sign-in: a thousand at once");
-    let many = u32::MAX.to_string();
+    let many = u16::MAX.to_string();
     let scene = Scene::start(&[
         ("DIWAN_IDENTITY_PASSWORD_RUNS", &RUNS.to_string()),
         ("DIWAN_IDENTITY_FAILURES_PER_IP", &many),

@@ -5,7 +5,7 @@ pub(crate) mod backend;
 mod load;
 mod others;
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use diwan_e2e::{Failure, door::Door};
 use diwan_proto::{
@@ -44,7 +44,7 @@ pub(crate) async fn measure(report: &mut Report) -> Result<(), Failure> {
     for cached in [false, true] {
         let token = scene.door.sign_in(&owner.user.email, PASSWORD).await?.tokens.access_token;
         let load = Load { packages: &packages, token: &token, body: &body, core: REST };
-        ready(&Door::open(gateway).await?.with_token(&token)?).await?;
+        ready(gateway, &token).await?;
         ours.push(load.on(&gateway.to_string(), scene.pid("measured")?, &mut backend).await?);
         let envoy = others::envoy(MEASURED, &jwks, &backend.address, home.path(), cached).await?;
         refuses_nobody(&envoy, &token).await?;
@@ -86,8 +86,11 @@ fn say(who: &str, carried: Option<&Carried>) {
 }
 
 /// Waits until the further gateway lets the caller through.
-async fn ready(door: &Door) -> Result<(), Failure> {
-    let call = async || TeamServiceClient::new(door.way()).get_team(GetTeamRequest::default()).await;
+async fn ready(gateway: SocketAddr, token: &str) -> Result<(), Failure> {
+    let call = async || {
+        let door = Door::open(gateway).await?.with_token(token)?;
+        Ok::<_, Failure>(TeamServiceClient::new(door.way()).get_team(GetTeamRequest::default()).await?)
+    };
     let ready = async {
         while call().await.is_err() {
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -1,18 +1,22 @@
 //! Calls that go on after they were let in: a stream is no better than the token it was opened with.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{collections::BTreeSet, pin::Pin, sync::LazyLock};
 
+use diwan_fault::Fault;
 use diwan_proto::DESCRIPTORS;
 use http::{HeaderMap, header::AUTHORIZATION};
 use prost_reflect::{DescriptorPool, MethodDescriptor};
-use tokio::sync::watch::error::RecvError;
 use uuid::Uuid;
 
 use crate::{
     Admission, Principal, Revocations, SERVICE_TOKEN, Verifier,
     proven::Claims,
     token::{Mandate, UserClaims},
+    verifier::{revoked, unknown},
 };
+
+/// Completes with the reason when an access is cut. Boxed, since most calls have none and every one has room for it.
+pub type Cut = Pin<Box<dyn Future<Output = Fault> + Send>>;
 
 /// The paths of the methods whose answer is a stream. The build checks the descriptors.
 static STREAMS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
@@ -25,30 +29,33 @@ static STREAMS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
 
 impl Admission {
     /// Completes when the access is cut with which somebody was let in to the stream at `path`: his session was ended or revoked, he
-    /// was deactivated, or his account is closed. What a token says of a role has changed then, too. `None` where there is no stream,
-    /// or no access token.
-    pub fn cut(&self, path: &str, headers: &HeaderMap) -> Option<impl Future<Output = ()> + Send + use<>> {
+    /// was deactivated, or his account is closed. What a token says of a role has changed then, too. Also when identity has been
+    /// silent for too long: nobody knows then whether that has happened. What it gives is why. `None` where there is no stream, or
+    /// no access token.
+    pub fn cut(&self, path: &str, headers: &HeaderMap) -> Option<Cut> {
         if !STREAMS.contains(path) || headers.contains_key(SERVICE_TOKEN) {
             return None;
         }
         let subjects = self.verifier().grounds(headers)?;
-        let revocations = self.verifier().revocations().clone();
-        Some(async move {
-            // Only a process that ends forgets what it has been told.
-            if cut(&revocations, &subjects).await.is_err() {
-                std::future::pending::<()>().await;
+        let (revocations, clock) = (self.verifier().revocations().clone(), self.verifier().clock());
+        Some(Box::pin(async move {
+            tokio::select! {
+                () = named(&revocations, &subjects) => revoked(),
+                () = revocations.silence(&*clock) => unknown(),
             }
-        })
+        }))
     }
 }
 
 /// Subscribes before it looks, so that no revocation comes between.
-async fn cut(revocations: &Revocations, subjects: &[(Uuid, i64)]) -> Result<(), RecvError> {
+async fn named(revocations: &Revocations, subjects: &[(Uuid, i64)]) {
     let mut news = revocations.news();
     while !revocations.name_any(subjects) {
-        news.changed().await?;
+        // Only a process that ends forgets what it has been told.
+        if news.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
-    Ok(())
 }
 
 impl Verifier {

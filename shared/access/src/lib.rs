@@ -24,6 +24,7 @@ mod tests;
 pub use access_keys::AccessKeys;
 pub use admission::Admission;
 pub use caller::{Caller, Operator, User, caller, operator, user};
+pub use cut::Cut;
 pub use keys::Keys;
 pub use pages::Pages;
 pub use principal::{Principal, account, principal, viewer};

@@ -7,9 +7,15 @@ use std::{
 };
 
 use diwan_proto::identity::v1::{OperatorRevocation, Revocation, RevocationSubject, operator_revocation::Tokens};
-use diwan_runtime::clock::{after, between};
+use diwan_runtime::{
+    Clock,
+    clock::{after, between},
+};
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 use uuid::Uuid;
 
 use crate::token::{OPERATOR_LIFE, OperatorClaims};
@@ -40,6 +46,8 @@ struct Known {
     epochs: HashMap<Uuid, (i64, Timestamp)>,
     operators: HashMap<Operators, (i64, Timestamp)>,
     complete_until: Option<Timestamp>,
+    /// When identity was heard last, by the clock that nobody sets; `None` where nobody listens to it.
+    heard: Option<Instant>,
 }
 
 /// Which tokens of operators; beside it stands until when they were issued, in seconds since 1970, and when that was learnt.
@@ -102,6 +110,36 @@ impl Revocations {
         known.operators.retain(|_, (_, learnt)| *learnt >= horizon);
     }
 
+    /// Identity is heard at this moment. From the first time on its silence is measured by the monotonic clock, too: a machine
+    /// whose clock is set back must not take what it heard before for news.
+    pub fn hear(&self) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).heard = Some(Instant::now());
+    }
+
+    /// Completes when identity has been silent for longer than [`BOUND`].
+    pub(crate) async fn silence(&self, clock: &dyn Clock) {
+        while self.is_current(clock.now()) {
+            let (until, heard) = self.last_heard();
+            // A little later than the bound, which itself is still within it.
+            let bound = BOUND + Duration::from_millis(1);
+            let unheard = async {
+                match heard {
+                    Some(heard) => sleep_until(heard + bound).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = clock.sleep_until(after(until.unwrap_or(Timestamp::MIN), bound)) => {}
+                () = unheard => {}
+            }
+        }
+    }
+
+    fn last_heard(&self) -> (Option<Timestamp>, Option<Instant>) {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        (known.complete_until, known.heard)
+    }
+
     /// Until when nothing is missing.
     pub fn complete_until(&self) -> Option<Timestamp> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).complete_until
@@ -109,7 +147,9 @@ impl Revocations {
 
     /// Whether identity has been heard within [`BOUND`].
     pub(crate) fn is_current(&self, now: Timestamp) -> bool {
-        self.complete_until().is_some_and(|until| between(after(until, BOUND), now) == Duration::ZERO)
+        let (until, heard) = self.last_heard();
+        until.is_some_and(|until| between(after(until, BOUND), now) == Duration::ZERO)
+            && heard.is_none_or(|heard| heard.elapsed() <= BOUND)
     }
 
     /// What has become of subjects since a token was issued in these epochs of theirs.
@@ -131,5 +171,25 @@ impl Revocations {
         let whose = [Operators::One(claims.jti), Operators::Of(claims.sub.clone())];
         let revoked = |which| known.operators.get(which).is_some_and(|(until, _)| claims.registered.iat <= *until);
         if whose.iter().any(revoked) { Standing::Revoked } else { Standing::Good }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_back_does_not_stretch_the_bound() {
+        let (revocations, heard) = (Revocations::default(), Timestamp::UNIX_EPOCH);
+        let set_back = heard.checked_sub(Duration::from_hours(1)).unwrap();
+        revocations.learn(&[], heard);
+        revocations.hear();
+        assert!(revocations.is_current(set_back), "identity was heard a moment ago");
+        let long_ago = Instant::now().checked_sub(BOUND + Duration::from_millis(1));
+        revocations.0.write().unwrap().heard = long_ago;
+        assert!(!revocations.is_current(set_back) && !revocations.is_current(heard));
+        revocations.silence(&diwan_runtime::MockClock::at(set_back)).await;
+        revocations.hear();
+        assert!(revocations.is_current(heard));
     }
 }

@@ -1,5 +1,6 @@
 //! Forged, foreign, stale and revoked tokens, and who the rules admit.
 
+mod cut;
 mod principals;
 mod seen_before;
 

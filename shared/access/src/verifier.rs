@@ -53,6 +53,10 @@ impl Verifier {
         self.knows_revocations().then(|| self.keys.access().set())
     }
 
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
+    }
+
     pub(crate) fn revocations(&self) -> &Revocations {
         &self.revocations
     }
@@ -111,7 +115,7 @@ impl Verifier {
                 token_id: claims.jti,
                 scopes: claims.scopes.clone(),
             })),
-            Standing::Revoked => Err(unauthenticated("revoked")),
+            Standing::Revoked => Err(revoked()),
             Standing::Unknown => Err(unknown()),
         }
     }
@@ -120,7 +124,7 @@ impl Verifier {
     pub(crate) fn stands(&self, subjects: impl IntoIterator<Item = (Uuid, i64)>) -> Result<(), Fault> {
         match self.revocations.standing(subjects, self.clock.now()) {
             Standing::Good => Ok(()),
-            Standing::Revoked => Err(unauthenticated("revoked")),
+            Standing::Revoked => Err(revoked()),
             Standing::Unknown => Err(unknown()),
         }
     }
@@ -150,6 +154,10 @@ impl Verifier {
     }
 }
 
-fn unknown() -> Fault {
+pub(crate) fn revoked() -> Fault {
+    unauthenticated("revoked")
+}
+
+pub(crate) fn unknown() -> Fault {
     Fault::new(Code::Unavailable, "REVOCATION_UNKNOWN").retry_after(BOUND)
 }

@@ -58,5 +58,6 @@ async fn follow(
         revocations.learn_operators(&message.operator_revocations, until);
         // Last: only now is everything known that was true then.
         revocations.learn(&message.revocations, until);
+        revocations.hear();
     }
 }

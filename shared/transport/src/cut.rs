@@ -1,22 +1,18 @@
 //! Streams whose caller loses his access while they are open.
 
 use std::{
-    future::Future,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use diwan_fault::{Code, Fault};
+use diwan_access::Cut;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tonic::{Status, body::Body};
 
-/// Completes when the access is cut.
-type Cut = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// A response body that ends with UNAUTHENTICATED when its caller's access is cut. What was on its way is dropped: he may not see
-/// it any more.
+/// A response body that ends with a refusal when its caller's access is cut. What was on its way is dropped: he may not see it any
+/// more.
 pub(crate) struct Revocable {
     body: Body,
     cut: Cut,
@@ -24,8 +20,8 @@ pub(crate) struct Revocable {
 }
 
 impl Revocable {
-    pub(crate) fn new(body: Body, cut: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self { body, cut: Box::pin(cut), over: false }
+    pub(crate) fn new(body: Body, cut: Cut) -> Self {
+        Self { body, cut, over: false }
     }
 }
 
@@ -37,15 +33,12 @@ impl HttpBody for Revocable {
         if self.over {
             return Poll::Ready(None);
         }
-        if self.cut.as_mut().poll(cx).is_pending() {
-            return Pin::new(&mut self.body).poll_frame(cx);
-        }
+        let Poll::Ready(fault) = self.cut.as_mut().poll(cx) else { return Pin::new(&mut self.body).poll_frame(cx) };
         self.over = true;
         // What produces the stream learns at once that nobody listens.
         self.body = Body::empty();
         let mut trailers = HeaderMap::new();
-        let refusal = Status::from(Fault::new(Code::Unauthenticated, "UNAUTHENTICATED"));
-        Poll::Ready(Some(refusal.add_header(&mut trailers).map(|()| Frame::trailers(trailers))))
+        Poll::Ready(Some(Status::from(fault).add_header(&mut trailers).map(|()| Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {

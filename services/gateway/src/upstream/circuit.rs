@@ -53,8 +53,9 @@ impl Circuit {
         let probe = match *state {
             State::Closed { .. } => false,
             State::Open { until } if now < until => return Err(until - now),
-            State::Probing { .. } => return Err(PAUSE),
-            State::Open { .. } => {
+            State::Probing { since } if now < since + PAUSE => return Err(since + PAUSE - now),
+            // A call that takes its time finds nothing out: the others do not wait for it.
+            State::Open { .. } | State::Probing { .. } => {
                 *state = State::Probing { since: now };
                 true
             }
@@ -136,6 +137,17 @@ mod tests {
         drop(circuit.enter(start + PAUSE).unwrap());
         assert!(circuit.enter(start + PAUSE).is_err());
         assert!(circuit.enter(start + 2 * PAUSE).is_ok());
+    }
+
+    #[test]
+    fn a_probe_that_takes_its_time_does_not_keep_the_others_waiting() {
+        let start = Instant::now();
+        let (circuit, later) = (opened(start), start + PAUSE);
+        let slow = circuit.enter(later).unwrap();
+        assert_eq!(circuit.enter(later + PAUSE / 4).unwrap_err(), PAUSE * 3 / 4);
+        circuit.enter(later + PAUSE).unwrap().tell(true, later + PAUSE);
+        drop(slow);
+        assert!(circuit.enter(later + PAUSE).is_ok() && circuit.enter(later + PAUSE).is_ok());
     }
 
     #[test]

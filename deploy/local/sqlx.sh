@@ -35,10 +35,15 @@ for service in "${services[@]}"; do
     # The macros write down what the database says of each query while the crate is compiled, so it has to be compiled.
     touch "$folder/src/lib.rs"
     SQLX_OFFLINE=false SQLX_OFFLINE_DIR=$fresh cargo check --quiet -p "diwan-$service"
+    # Every service has queries: without any, the crate was not compiled here, and what is there must stay.
+    if [ -z "$(find "$fresh" -name 'query-*.json' -print -quit)" ]; then
+        echo "$service: no query was written down; somebody else may have compiled it at the same time. Run this again." >&2
+        exit 1
+    fi
     if [ "$mode" = prepare ]; then
         rm -rf "$folder/.sqlx"
         mkdir -p "$folder/.sqlx"
-        cp "$fresh"/query-*.json "$folder/.sqlx/" 2>/dev/null || true
+        cp "$fresh"/query-*.json "$folder/.sqlx/"
         echo "$service: $(ls "$folder/.sqlx" | wc -l) queries written"
     elif ! diff -rq "$fresh" "$folder/.sqlx"; then
         echo "$service: .sqlx is stale; run deploy/local/sqlx.sh prepare $service" >&2

@@ -27,7 +27,7 @@ use crate::{
         confirmations,
         jobs::{Effect, Job},
         offers::{self, Offer},
-        users,
+        principals, users,
     },
 };
 
@@ -140,6 +140,7 @@ impl Api {
 async fn hand_over(tx: &mut PgConnection, former: &User, new: &User, now: Timestamp) -> Result<(), Error> {
     apply(tx, former, now).await?;
     apply(tx, new, now).await?;
+    principals::forget_own_names(tx, new.account_id, new.id).await?;
     confirm(tx, new.account_id, now).await?;
     confirmations::forget(tx, new.account_id).await
 }

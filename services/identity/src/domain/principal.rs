@@ -112,6 +112,11 @@ impl Credential {
         left.min(ACCESS_LIFE)
     }
 
+    /// Whether it would be good for longer with `expiry`.
+    pub fn is_prolonged_by(&self, expiry: Option<Timestamp>) -> bool {
+        self.expires_at.is_some_and(|before| expiry.is_none_or(|expiry| expiry > before))
+    }
+
     /// Whether tokens got for it until now could outlive `expiry`.
     pub fn is_cut_short_by(&self, expiry: Option<Timestamp>, now: Timestamp) -> bool {
         let latest = after(now, ACCESS_LIFE);

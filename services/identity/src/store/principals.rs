@@ -218,6 +218,20 @@ pub async fn acts_for(
     Ok(named)
 }
 
+/// Forgets that a user has named himself: who becomes the owner has to say so again, since admins could extend until then what acts
+/// for him.
+pub async fn forget_own_names(tx: &mut PgConnection, account: Uuid, user: Uuid) -> Result<(), Error> {
+    sqlx::query!(
+        "update acted_users set named_by = null where account_id = $1 and user_account_id = $1 and user_id = $2",
+        account,
+        user,
+    )
+    .execute(tx)
+    .instrument(span("forget own names"))
+    .await?;
+    Ok(())
+}
+
 /// How many of `accounts` there are.
 pub async fn count_accounts(tx: &mut PgConnection, accounts: &[Uuid]) -> Result<i64, Error> {
     let count =

@@ -390,6 +390,70 @@ async fn nobody_but_the_owner_lets_a_principal_act_for_the_owner() {
 }
 
 #[tokio::test]
+async fn an_admin_gives_nothing_to_a_principal_that_acts_for_the_owner() {
+    let house = House::new().await;
+    let owner = house.owner("mona@example.com").await;
+    let admin = house.colleague(&owner, "omar@example.com", Role::Admin).await;
+    let principal = house.principal(&owner, &[LIST_USERS]).await;
+    let credential = house.add_secret(&owner, &principal.id).await.credential.unwrap().id;
+    let mut client = house.principals();
+    client.set_acting_for(owner.says(act_for(&principal.id, &[&owner.user.id]))).await.unwrap();
+    let soon = Timestamp::now() + Duration::from_hours(1);
+    let expire = |at: Option<Timestamp>| ExpirePrincipalCredentialRequest {
+        request_id: id(),
+        principal_id: principal.id.clone(),
+        credential_id: credential.clone(),
+        expires_at: at.map(|at| std::time::SystemTime::from(at).into()),
+    };
+    let scopes = |scopes: &[&str]| UpdateServicePrincipalRequest {
+        request_id: id(),
+        principal_id: principal.id.clone(),
+        scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["scopes".to_owned()] }),
+        ..UpdateServicePrincipalRequest::default()
+    };
+    let enable = || EnableServicePrincipalRequest { request_id: id(), principal_id: principal.id.clone() };
+    let disable = DisableServicePrincipalRequest { request_id: id(), principal_id: principal.id.clone() };
+    let protected = refused(Code::FailedPrecondition, "OWNER_IS_PROTECTED");
+
+    let added = client.add_principal_credential(admin.says(secret_for(&principal.id))).await;
+    assert_eq!(refusal(added), protected);
+    let widened = client.update_service_principal(admin.says(scopes(&[LIST_USERS, USERS]))).await;
+    assert_eq!(refusal(widened), protected);
+    // What takes something away is anybody's who manages principals, and only the owner gives it back.
+    client.expire_principal_credential(admin.says(expire(Some(soon)))).await.unwrap();
+    for later in [Some(soon + Duration::from_hours(1)), None] {
+        let prolonged = client.expire_principal_credential(admin.says(expire(later))).await;
+        assert_eq!(refusal(prolonged), protected);
+    }
+    client.disable_service_principal(admin.says(disable)).await.unwrap();
+    assert_eq!(refusal(client.enable_service_principal(admin.says(enable())).await), protected);
+    client.enable_service_principal(owner.says(enable())).await.unwrap();
+    client.update_service_principal(owner.says(scopes(&[LIST_USERS, USERS]))).await.unwrap();
+    client.expire_principal_credential(owner.says(expire(None))).await.unwrap();
+    house.add_secret(&owner, &principal.id).await;
+    client.set_acting_for(admin.says(act_for(&principal.id, &[]))).await.unwrap();
+    house.add_secret(&admin, &principal.id).await;
+}
+
+#[tokio::test]
+async fn who_becomes_the_owner_says_again_what_acts_for_him() {
+    let house = House::new().await;
+    let owner = house.owner("mona@example.com").await;
+    let admin = house.colleague(&owner, "omar@example.com", Role::Admin).await;
+    let principal = house.principal(&admin, &[USERS]).await;
+    house.principals().set_acting_for(admin.says(act_for(&principal.id, &[&admin.user.id]))).await.unwrap();
+    let secret = house.add_secret(&owner, &principal.id).await.secret;
+    assert!(house.exchange(&secret, "", &admin.user.id).await.is_ok());
+    let mut ownership = OwnershipServiceClient::new(house.world.to("identity"));
+    let offer = OfferOwnershipRequest { request_id: id(), user_id: admin.user.id.clone() };
+    ownership.offer_ownership(owner.says(offer)).await.unwrap();
+    ownership.accept_ownership(admin.says(AcceptOwnershipRequest { request_id: id() })).await.unwrap();
+    let refused = house.exchange(&secret, "", &admin.user.id).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound, "others could add credentials until now");
+}
+
+#[tokio::test]
 async fn an_operators_principal_is_for_the_accounts_that_he_names_and_no_admin_sees_it() {
     let house = House::new().await;
     let (one, two) = (house.owner("mona@example.com").await, house.owner("other@example.com").await);

@@ -14,9 +14,10 @@ use super::{
     decode,
 };
 use crate::{
-    domain::{Principal, Refusal, User},
+    domain::{INSTALLATION, Principal, Refusal, User},
     error::Error,
     store::{
+        closings,
         principals::{self, Acted},
         users,
     },
@@ -65,6 +66,21 @@ async fn check(tx: &mut PgConnection, manager: &Manager, principal: &Principal, 
     }
     let himself = principals::acts_for(tx, (principal.account, principal.id), user).await?;
     if himself == Some(true) { Ok(()) } else { Err(Error::Refused(Refusal::OwnerIsProtected)) }
+}
+
+/// Refuses to give more to a principal that acts for the owner, unless he does so himself: an admin with a credential of it would be
+/// the owner. The principal is locked, so that he names himself before this or after it.
+pub(super) async fn spare_owner(tx: &mut PgConnection, manager: &Manager, principal: &Principal) -> Result<(), Error> {
+    if principal.account == INSTALLATION {
+        return Ok(());
+    }
+    let (whose, account) = ((principal.account, principal.id), principal.account);
+    let owner = closings::owner(tx, account).await?;
+    let himself = principals::acts_for(tx, whose, Acted { account, user: owner }).await?;
+    if himself == Some(true) && manager.user != Some(owner) {
+        return Err(Error::Refused(Refusal::OwnerIsProtected));
+    }
+    Ok(())
 }
 
 /// The user for whom a principal gets a token.

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Manager, PrincipalApi, decode, encode};
+use super::{Manager, PrincipalApi, acting::spare_owner, decode, encode};
 use crate::{
     domain::{INSTALLATION, Principal},
     error::Error,
@@ -148,6 +148,9 @@ impl PrincipalApi {
         let updated = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             let before = locked(tx, manager, id).await?;
             let after = changes.applied(tx, manager, before.clone()).await?;
+            if !after.scopes.iter().all(|scope| before.scopes.contains(scope)) {
+                spare_owner(tx, manager, &before).await?;
+            }
             Ok::<_, Error>(UpdateServicePrincipalResponse { principal: Some(save(tx, &before, after, now).await?) })
         });
         Ok(updated.await?)
@@ -179,6 +182,7 @@ impl PrincipalApi {
         let once = manager.once(&request_id, "EnableServicePrincipal", message);
         let enabled = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             let before = locked(tx, manager, id).await?;
+            spare_owner(tx, manager, &before).await?;
             let after = Principal { disabled_at: None, ..before.clone() };
             Ok::<_, Error>(EnableServicePrincipalResponse { principal: Some(save(tx, &before, after, now).await?) })
         });

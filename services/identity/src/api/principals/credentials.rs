@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::{
     Manager, PrincipalApi,
+    acting::spare_owner,
     change::{locked, told},
     decode, encode,
 };
@@ -45,6 +46,7 @@ impl PrincipalApi {
         let once = manager.once(&request_id, "AddPrincipalCredential", message);
         let added = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             let principal = locked(tx, manager, principal).await?;
+            spare_owner(tx, manager, &principal).await?;
             add(tx, principal, &credential, now).await?;
             // The answer that is stored is without the secret.
             let credential = Some(encode::credential(&credential));
@@ -75,6 +77,9 @@ impl PrincipalApi {
             let principal = locked(tx, manager, principal).await?;
             let whose = (principal.account, principal.id);
             let before = credentials::find(tx, whose, id).await?.ok_or(Error::CredentialNotFound)?;
+            if before.is_prolonged_by(expires_at) {
+                spare_owner(tx, manager, &principal).await?;
+            }
             let mut after = Credential { expires_at, ..before.clone() };
             if before.is_cut_short_by(expires_at, now) {
                 after.epoch += 1;

@@ -157,11 +157,13 @@ pub async fn succeed(tx: &mut PgConnection, subjects: &[Subject], now: Timestamp
     Ok(())
 }
 
-/// Forgets the failed sign-ins of an address and the wrong codes of its user, whatever they were: his password is a new one.
-pub async fn reset(tx: &mut PgConnection, email_key: &str, user: Uuid) -> Result<(), Error> {
+/// Forgets the failed sign-ins of an address, whose password is a new one. Its user's wrong codes no longer need a reset, but
+/// they stay as slow as they were: whoever reads his mail could otherwise guess codes between one reset and the next.
+pub async fn reset(tx: &mut PgConnection, email_key: &str, user: Uuid, now: Timestamp) -> Result<(), Error> {
     failures::take(tx, SIGN_IN, &digest(email_key.as_bytes())).await?;
-    failures::take(tx, CODE, &digest(user.as_bytes())).await?;
-    Ok(())
+    let key = digest(user.as_bytes());
+    let failures = Failures { in_a_row: 0, ..failures::find_for_update(tx, CODE, &key, now).await? };
+    failures::update(tx, CODE, &key, &failures).await
 }
 
 fn judge(subject: &Subject, found: Option<Failures>, now: Timestamp) -> Result<(), Error> {

@@ -264,7 +264,7 @@ async fn replace_by(tx: &mut PgConnection, token: &Token, hash: &str, now: Times
     revocations::insert(tx, account, (RevocationSubject::User, id), epoch, now).await?;
     alerts::queue(tx, account, id, Alert::PasswordChanged, now).await?;
     events::happened(tx, "PASSWORD_RESET", account, id, now).await?;
-    throttle::reset(tx, &email_key(&user.email), id).await
+    throttle::reset(tx, &email_key(&user.email), id, now).await
 }
 
 fn shown(session: sessions::Session, current: Uuid) -> Session {

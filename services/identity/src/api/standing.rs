@@ -21,7 +21,7 @@ use crate::{
     store::{
         accounts, invitations,
         jobs::{Effect, Job},
-        offers, revocations, sessions, users,
+        offers, passwords, revocations, sessions, users,
     },
 };
 
@@ -106,6 +106,7 @@ pub async fn cut_access(tx: &mut PgConnection, before: &User, user: &User, now: 
     offers::end_of(tx, user.account_id, user.id).await?;
     sessions::end_all(tx, user.account_id, user.id, now).await?;
     factors::forget_trust(tx, Whose { account: user.account_id, user: user.id }).await?;
+    passwords::withdraw_resets(tx, user.account_id, user.id).await?;
     invitations::renew(tx, user.account_id, user.id, now).await?;
     revocations::insert(tx, user.account_id, (RevocationSubject::User, user.id), user.epoch, now).await?;
     events::user_changed(tx, user, now).await

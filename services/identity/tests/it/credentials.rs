@@ -20,7 +20,7 @@ use crate::{
     throttle::{clock, from, house_at},
 };
 
-const NEW: &str = "a quiet harbour at dawn";
+pub const NEW: &str = "a quiet harbour at dawn";
 
 fn reset_not_found() -> (Code, String) {
     refused(Code::NotFound, "PASSWORD_RESET_NOT_FOUND")
@@ -49,18 +49,18 @@ impl House {
         self.credentials().list_sessions(request).await.unwrap().into_inner().sessions
     }
 
-    async fn ask_for_reset(&self, email: &str) -> Result<(), Status> {
+    pub async fn ask_for_reset(&self, email: &str) -> Result<(), Status> {
         let request = RequestPasswordResetRequest { request_id: ids::new_id().to_string(), email: email.into() };
         self.credentials().request_password_reset(from("192.0.2.9", request)).await.map(drop)
     }
 
-    async fn reset(&self, token: &str) -> Result<(), Status> {
+    pub async fn reset(&self, token: &str) -> Result<(), Status> {
         let request = ResetPasswordRequest { token: token.into(), new_password: NEW.into() };
         self.credentials().reset_password(request).await.map(drop)
     }
 
     /// The tokens of the resets sent to an address, once there are `count`.
-    async fn reset_tokens(&self, email: &str, count: usize) -> Vec<String> {
+    pub async fn reset_tokens(&self, email: &str, count: usize) -> Vec<String> {
         eventually("password resets arrive", LIMIT, async || {
             let texts = self.mails(email).into_iter().map(|(_, text)| text);
             let tokens: Vec<_> = texts.filter_map(|text| token_in(&text)).collect();
@@ -173,6 +173,19 @@ async fn a_link_is_good_for_an_hour_and_not_after_another_way_to_a_new_password(
     for token in &tokens {
         assert_eq!(refusal(house.reset(token).await), reset_not_found());
     }
+}
+
+#[tokio::test]
+async fn a_link_from_before_a_deactivation_is_dead_after_the_reactivation() {
+    let house = house_at(&clock(), Env::default()).await;
+    let owner = house.owner("mona@example.com").await;
+    let agent = house.colleague(&owner, "omar@example.com", Role::User).await;
+    house.ask_for_reset("omar@example.com").await.unwrap();
+    let link = house.reset_tokens("omar@example.com", 1).await.remove(0);
+    house.deactivate(&owner, &agent.user.id).await.unwrap();
+    assert_eq!(refusal(house.reset(&link).await), reset_not_found());
+    house.reactivate(&owner, &agent.user.id).await.unwrap();
+    assert_eq!(refusal(house.reset(&link).await), reset_not_found());
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use tonic::{Code, Status};
 use crate::house::{House, LIMIT, Member, PASSWORD, refusal, refused};
 
 impl House {
-    async fn reactivate(&self, actor: &Member, user: &str) -> Result<UserState, Status> {
+    pub async fn reactivate(&self, actor: &Member, user: &str) -> Result<UserState, Status> {
         let request = ReactivateUserRequest { request_id: ids::new_id().to_string(), user_id: user.into() };
         Ok(self.users().reactivate_user(actor.says(request)).await?.into_inner().user.unwrap().state())
     }

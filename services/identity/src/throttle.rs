@@ -13,7 +13,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    domain::{Failures, Policy, Verdict},
+    domain::{Failures, PhoneNumber, Policy, Verdict},
     error::Error,
     store::failures,
 };
@@ -59,9 +59,10 @@ impl Limits {
         std::iter::once(email).chain(self.ip("PASSWORD_RESET_FROM_IP", address)).collect()
     }
 
-    /// Who has codes sent to a number that he wants to confirm. Every request counts.
-    pub fn number_code(self, user: Uuid) -> Vec<Subject> {
-        vec![self.of("NUMBER_CODE", user.as_bytes(), false)]
+    /// Who has codes sent to a number that he wants to confirm, and the number, which may be a stranger's. Every request counts.
+    pub fn number_code(self, user: Uuid, number: &PhoneNumber) -> Vec<Subject> {
+        let number = self.of("NUMBER_CODE_TO", number.as_str().as_bytes(), false);
+        vec![self.of("NUMBER_CODE", user.as_bytes(), false), number]
     }
 
     /// Who gives a code, for a challenge or to prove himself once more. Counted apart from passwords: whoever fails here knows the
@@ -86,6 +87,11 @@ impl Limits {
     /// Who is told that an address is taken when somebody of his account invites.
     pub fn invitation(self, account: Uuid) -> Vec<Subject> {
         vec![self.of("EMAIL_TAKEN_IN_ACCOUNT", account.as_bytes(), false)]
+    }
+
+    /// Who is sent e-mails because somebody else asks for them. Every e-mail counts.
+    pub fn asked_mail(self, email_key: &str) -> Vec<Subject> {
+        vec![self.of("ASKED_MAIL", email_key.as_bytes(), false)]
     }
 
     /// Who presents a credential of a service principal, which may be nobody's.
@@ -128,17 +134,21 @@ pub async fn admit(tx: &mut PgConnection, subjects: &[Subject], now: Timestamp) 
 /// # Errors
 /// [`Error::Throttled`], [`Error::NeedsReset`]: others failed meanwhile, and this one counts for nothing.
 pub async fn fail(database: &Database, subjects: &[Subject], now: Timestamp) -> Result<(), Error> {
-    database
-        .transaction("count failure", async |tx: &mut PgConnection| {
-            for subject in subjects {
-                let failures = failures::find_for_update(tx, subject.counter, &subject.key, now).await?;
-                judge(subject, Some(failures), now)?;
-                let failures = failures.with_another(subject.policy, now);
-                failures::update(tx, subject.counter, &subject.key, &failures).await?;
-            }
-            Ok::<_, Error>(())
-        })
-        .await
+    database.transaction("count failure", async |tx: &mut PgConnection| count(tx, subjects, now).await).await
+}
+
+/// Counts what happens in this transaction, or refuses it; see [`fail`].
+///
+/// # Errors
+/// [`Error::Throttled`], [`Error::NeedsReset`].
+pub async fn count(tx: &mut PgConnection, subjects: &[Subject], now: Timestamp) -> Result<(), Error> {
+    for subject in subjects {
+        let failures = failures::find_for_update(tx, subject.counter, &subject.key, now).await?;
+        judge(subject, Some(failures), now)?;
+        let failures = failures.with_another(subject.policy, now);
+        failures::update(tx, subject.counter, &subject.key, &failures).await?;
+    }
+    Ok(())
 }
 
 /// Lets a right try pass and forgets the failures before it.

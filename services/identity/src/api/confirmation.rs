@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{Api, fields};
 use crate::{
-    domain::{Account, Refusal, Token},
+    domain::{Account, Refusal, Token, email_key},
     error::Error,
     events,
     store::{
@@ -23,6 +23,7 @@ use crate::{
         jobs::{Effect, Job},
         users,
     },
+    throttle,
 };
 
 /// How long a link is good.
@@ -66,6 +67,8 @@ impl Api {
                 if accounts::get_for_update(tx, account).await?.email_confirmed {
                     return Err(Error::Refused(Refusal::EmailConfirmed));
                 }
+                let owner = users::find(tx, account, caller.user_id).await?.ok_or(Error::UserNotFound)?;
+                throttle::count(tx, &self.limits.asked_mail(&email_key(&owner.email)), now).await?;
                 confirmations::renew(tx, account, caller.user_id, after(now, LINK_LIFE)).await?;
                 self.effects.leave(tx, &ask).await?;
                 Ok(ResendEmailConfirmationResponse {})

@@ -25,6 +25,7 @@ use crate::{
         jobs::{Effect, Job},
         users,
     },
+    throttle,
 };
 
 /// How long an invitation is good.
@@ -63,6 +64,7 @@ impl Api {
         self.database
             .answer_once(once, now, async |tx: &mut PgConnection| {
                 accounts::reserve_email(tx, &email, user.account_id, user.id).await?;
+                throttle::count(tx, &self.limits.asked_mail(&email), now).await?;
                 users::insert(tx, user, None).await?;
                 invitations::insert(tx, user.account_id, user.id, teams, expires_at).await?;
                 events::user_changed(tx, user, now).await?;

@@ -27,6 +27,7 @@ use crate::{
         jobs::{Effect, Job},
         users,
     },
+    throttle,
 };
 
 #[tonic::async_trait]
@@ -102,7 +103,7 @@ impl Api {
             user.require_invited().map_err(Error::Refused)?;
             Ok(ResendInvitationResponse { invitation: Some(self.renewed(tx, &user, now).await?) })
         });
-        self.invited(account, id, now, renew).await
+        Ok(self.invited(account, id, now, renew).await?)
     }
 
     async fn correct(
@@ -120,6 +121,8 @@ impl Api {
         if let Some(answer) = answers::find(self.database.pool(), &once).await? {
             return Ok(answer);
         }
+        let subjects = self.limits.invitation(account);
+        self.admit(&subjects).await?;
         let renew = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             let before = users::find_for_update(tx, account, id).await?.ok_or(Error::UserNotFound)?;
             let user = before.readdressed(&email).map_err(Error::Refused)?;
@@ -127,7 +130,8 @@ impl Api {
             events::user_changed(tx, &user, now).await?;
             Ok(CorrectInvitationResponse { invitation: Some(self.renewed(tx, &user, now).await?) })
         });
-        self.invited(account, id, now, renew).await
+        let corrected = self.invited(account, id, now, renew).await;
+        Ok(self.counting_taken(&subjects, corrected).await?)
     }
 
     /// Makes a change that gives an invitation a new life, with the seat leased for as long.
@@ -137,7 +141,7 @@ impl Api {
         id: Uuid,
         now: Timestamp,
         renew: impl Future<Output = Result<A, Error>> + Send,
-    ) -> Result<A, Fault> {
+    ) -> Result<A, Error> {
         // A refusal here spares billing a seat; what counts is decided again under the lock.
         self.find(account, id).await?.require_invited().map_err(Error::Refused)?;
         let answer = self.seated(account, id, Some(seat_lease(expiry(now))), renew).await?;
@@ -146,6 +150,7 @@ impl Api {
     }
 
     async fn renewed(&self, tx: &mut PgConnection, user: &User, now: Timestamp) -> Result<Invitation, Error> {
+        throttle::count(tx, &self.limits.asked_mail(&email_key(&user.email)), now).await?;
         invitations::renew(tx, user.account_id, user.id, expiry(now)).await?;
         let send = Job::new(user.account_id, Effect::SendInvitation { user_id: user.id });
         self.effects.leave(tx, &send).await?;

@@ -104,7 +104,7 @@ impl Api {
             return Ok(answer);
         }
         self.prove(caller, password).await?;
-        throttle::fail(&self.database, &self.limits.number_code(user), self.clock.now()).await?;
+        throttle::fail(&self.database, &self.limits.number_code(user, &number), self.clock.now()).await?;
         let now = self.clock.now();
         let pending = Pending { number, confirmation: ids::new_id(), until: after(now, WAIT) };
         let send = Effect::SendNumberCode { user_id: user, confirmation_id: pending.confirmation };

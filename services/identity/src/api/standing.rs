@@ -23,6 +23,7 @@ use crate::{
         jobs::{Effect, Job},
         offers, passwords, revocations, sessions, users,
     },
+    throttle,
 };
 
 impl Api {
@@ -72,7 +73,10 @@ impl Api {
             self.give_access(tx, &user, now).await?;
             Ok(ReactivateUserResponse { user: Some(encode::user(&user)) })
         });
-        let answer = self.seated(account, id, lease, restore).await?;
+        let subjects = self.limits.invitation(account);
+        self.admit(&subjects).await?;
+        let restored = self.seated(account, id, lease, restore).await;
+        let answer = self.counting_taken(&subjects, restored).await?;
         self.effects.wake();
         Ok(answer)
     }
@@ -88,6 +92,7 @@ impl Api {
         events::user_changed(tx, user, now).await?;
         if user.state == UserState::Invited {
             accounts::reserve_email(tx, &email_key(&user.email), user.account_id, user.id).await?;
+            throttle::count(tx, &self.limits.asked_mail(&email_key(&user.email)), now).await?;
             invitations::renew(tx, user.account_id, user.id, expiry(now)).await?;
             let send = Job::new(user.account_id, Effect::SendInvitation { user_id: user.id });
             self.effects.leave(tx, &send).await?;

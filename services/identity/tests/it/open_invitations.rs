@@ -23,18 +23,18 @@ impl House {
         InvitationServiceClient::new(self.world.to("identity"))
     }
 
-    async fn invite(&self, actor: &Member, email: &str) -> Result<User, Status> {
+    pub async fn invite(&self, actor: &Member, email: &str) -> Result<User, Status> {
         let team = self.others.add_team(&actor.user.account_id);
         let answer = self.users().invite_user(actor.says(invite_request(email, &team))).await?;
         Ok(answer.into_inner().user.unwrap())
     }
 
-    async fn resend(&self, actor: &Member, user: &str) -> Result<Invitation, Status> {
+    pub async fn resend(&self, actor: &Member, user: &str) -> Result<Invitation, Status> {
         let request = ResendInvitationRequest { request_id: ids::new_id().to_string(), user_id: user.into() };
         Ok(self.invitations().resend_invitation(actor.says(request)).await?.into_inner().invitation.unwrap())
     }
 
-    async fn correct(&self, actor: &Member, user: &str, email: &str) -> Result<Invitation, Status> {
+    pub async fn correct(&self, actor: &Member, user: &str, email: &str) -> Result<Invitation, Status> {
         let request = CorrectInvitationRequest {
             request_id: ids::new_id().to_string(),
             user_id: user.into(),
@@ -43,7 +43,7 @@ impl House {
         Ok(self.invitations().correct_invitation(actor.says(request)).await?.into_inner().invitation.unwrap())
     }
 
-    async fn withdraw(&self, actor: &Member, user: &str) -> Result<User, Status> {
+    pub async fn withdraw(&self, actor: &Member, user: &str) -> Result<User, Status> {
         let request = WithdrawInvitationRequest { request_id: ids::new_id().to_string(), user_id: user.into() };
         Ok(self.invitations().withdraw_invitation(actor.says(request)).await?.into_inner().user.unwrap())
     }

@@ -4,8 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use diwan_identity::Service;
 use diwan_launch::Component as _;
-use diwan_proto::identity::v1::{SignInRequest, SignInResponse, session_service_client::SessionServiceClient};
-use diwan_runtime::{Env, MockClock};
+use diwan_proto::identity::v1::{
+    ResendEmailConfirmationRequest, SignInRequest, SignInResponse, session_service_client::SessionServiceClient,
+};
+use diwan_runtime::{Env, MockClock, ids};
 use diwan_transport::{CLIENT_ADDRESS, Network, Transport};
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -171,4 +173,55 @@ async fn who_asks_for_many_addresses_is_no_longer_told_which_are_taken() {
         assert_eq!(invite().await, taken);
     }
     assert_eq!(invite().await, throttled());
+}
+
+#[tokio::test]
+async fn nor_is_who_corrects_an_invitation_or_brings_one_back() {
+    let house = house_at(&clock(), Env::default()).await;
+    let (owner, other) = (house.owner("mona@example.com").await, house.owner("other@example.com").await);
+    let withdrawn = house.invite(&owner, "omar@example.com").await.unwrap();
+    house.withdraw(&owner, &withdrawn.id).await.unwrap();
+    house.invite(&other, "omar@example.com").await.unwrap();
+    let invited = house.invite(&owner, "zaid@example.com").await.unwrap();
+    let taken = refused(Code::AlreadyExists, "EMAIL_TAKEN");
+    for _ in 0..5 {
+        assert_eq!(refusal(house.correct(&owner, &invited.id, "other@example.com").await), taken);
+        assert_eq!(refusal(house.reactivate(&owner, &withdrawn.id).await), taken);
+    }
+    assert_eq!(refusal(house.correct(&owner, &invited.id, "other@example.com").await), throttled());
+    assert_eq!(refusal(house.reactivate(&owner, &withdrawn.id).await), throttled());
+    let team = house.others.add_team(&owner.user.account_id);
+    let invite = house.users().invite_user(owner.says(invite_request("free@example.com", &team))).await;
+    assert_eq!(refusal(invite), throttled());
+}
+
+#[tokio::test]
+async fn nobody_is_sent_invitations_without_end() {
+    let house = house_at(&clock(), Env::default()).await;
+    let (owner, other) = (house.owner("mona@example.com").await, house.owner("other@example.com").await);
+    for _ in 0..3 {
+        let user = house.invite(&owner, "omar@example.com").await.unwrap();
+        house.resend(&owner, &user.id).await.unwrap();
+        house.correct(&owner, &user.id, "Omar@example.com").await.unwrap();
+        house.withdraw(&owner, &user.id).await.unwrap();
+    }
+    let user = house.invite(&other, "omar@example.com").await.unwrap();
+    assert_eq!(refusal(house.resend(&other, &user.id).await), throttled());
+    let sent = house.count("jobs where payload ->> 'kind' = 'SendInvitation'").await;
+    assert!(sent <= 10, "the refused one sends nothing");
+    house.invite(&other, "zaid@example.com").await.unwrap();
+}
+
+#[tokio::test]
+async fn nor_links_that_confirm_an_address() {
+    let house = house_at(&clock(), Env::default()).await;
+    let owner = house.owner("mona@example.com").await;
+    let resend = async || {
+        let request = ResendEmailConfirmationRequest { request_id: ids::new_id().to_string() };
+        house.accounts().resend_email_confirmation(owner.says(request)).await
+    };
+    for _ in 0..10 {
+        resend().await.unwrap();
+    }
+    assert_eq!(refusal(resend().await), throttled());
 }

@@ -235,6 +235,23 @@ async fn nobody_has_codes_sent_without_end() {
 }
 
 #[tokio::test]
+async fn no_number_is_sent_codes_without_end_whoever_asks() {
+    let api = CloudApi::start(&[]).await;
+    let clock = clock();
+    let house = house_at(&clock, api.env()).await;
+    let throttled = refused(Code::ResourceExhausted, "TOO_MANY_ATTEMPTS");
+    let (one, two) = (house.owner("mona@example.com").await, house.owner("other@example.com").await);
+    for _ in 0..5 {
+        house.set_number(&one, NUMBER).await.unwrap();
+        house.set_number(&two, NUMBER).await.unwrap();
+    }
+    for owner in [&one, &two] {
+        assert_eq!(refusal(house.set_number(owner, NUMBER).await), throttled);
+    }
+    house.set_number(&one, "+201001234568").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_code_that_may_have_arrived_is_not_sent_again_and_one_that_was_put_off_is() {
     let script = [Reply::Cut, Reply::Refused(503, 131_016, None), Reply::Refused(429, 130_429, Some(2))];
     let api = CloudApi::start(&script).await;

@@ -5,12 +5,13 @@ CARGO ?= cargo
 PROFILE ?= dev
 TARGET := $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
-.PHONY: help run demo test check format protos protos-image sqlx clean
+.PHONY: help run demo test bench check format protos protos-image sqlx clean
 
 help:
 	@echo "make run     start Diwan on this machine (Ctrl-C ends it)"
 	@echo "make demo    the whole path once, with real mail servers on loopback (needs root)"
 	@echo "make test    every test"
+	@echo "make bench   the figures and their bars, release build (PART=gateway for one part; a quiet machine)"
 	@echo "make check   format, lints, protos, queries, then every test"
 	@echo "make sqlx    write down what the databases say of each query, after a change of SQL"
 
@@ -25,6 +26,11 @@ demo: postgres mail
 test: postgres mail grpcurl grpcio
 	$(CARGO) build --workspace --bins
 	deploy/local/test.sh
+
+bench: postgres envoy
+	@deploy/local/debian-packages.sh bench
+	$(CARGO) build --release --workspace --bins
+	@exec target/release/diwan-bench $(PART)
 
 check: format protos
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
@@ -47,10 +53,10 @@ sqlx:
 clean:
 	rm -rf .diwan target
 
-.PHONY: postgres mail grpcurl buf grpcio
+.PHONY: postgres mail grpcurl buf grpcio envoy
 postgres:
 	@deploy/local/postgres.sh >/dev/null
 mail:
 	@deploy/local/debian-packages.sh mail >/dev/null
-grpcurl buf grpcio:
+grpcurl buf grpcio envoy:
 	@deploy/local/tools.sh $@

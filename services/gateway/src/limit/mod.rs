@@ -75,15 +75,20 @@ impl Limits {
         address: Option<IpAddr>,
     ) -> Result<Option<OpenStream>, Error> {
         let now = Instant::now();
-        // The narrowest last: who is over his address' limit takes nothing from his colleagues' account.
-        self.take(address.map(|address| Whose::Address(subscriber(address))), class, now)?;
+        let from = address.map(|address| Whose::Address(subscriber(address)));
         // A principal is as one user, also when it acts for one: what it asks for takes nothing from people.
         let (account, one) = match caller {
             Caller::User(user) => (user.account_id, user.actor.as_ref().map_or(user.user_id, |mandate| mandate.sub)),
             Caller::Principal(principal) => (principal.account_id, principal.mandate.sub),
-            Caller::Nobody | Caller::Service(_) | Caller::Operator(_) => return Ok(None),
+            Caller::Nobody | Caller::Service(_) | Caller::Operator(_) => {
+                self.take(from, class, now)?;
+                return Ok(None);
+            }
         };
+        // The narrowest first: who is over his own limit takes nothing from those behind his address, and who is over his
+        // address' nothing from his colleagues' account.
         self.take(Some(Whose::User(one)), class, now)?;
+        self.take(from, class, now)?;
         self.take(Some(Whose::Account(account)), class, now)?;
         if class != Class::Stream {
             return Ok(None);
@@ -131,7 +136,24 @@ fn subscriber(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use diwan_access::User;
+    use diwan_proto::access::v1::Role;
+
     use super::*;
+
+    fn user(id: u128) -> Caller {
+        let (account_id, user_id, session_id) = (Uuid::from_u128(1), Uuid::from_u128(id), Uuid::from_u128(id));
+        Caller::User(User { account_id, user_id, session_id, role: Role::User, grants: Vec::new(), actor: None })
+    }
+
+    #[test]
+    fn who_is_over_his_own_limit_takes_nothing_from_those_behind_his_address() {
+        let rates = [("DIWAN_GATEWAY_LIMIT_USER_READ", "1/3"), ("DIWAN_GATEWAY_LIMIT_ADDRESS_READ", "1/6")];
+        let limits = Limits::read(&rates.into_iter().fold(Env::default(), |env, (name, rate)| env.with(name, rate)));
+        let (limits, office) = (limits.unwrap(), "192.0.2.1".parse().ok());
+        let asked = |id| (0..100).filter(|_| limits.admit(Class::Read, &user(id), office).is_ok()).count();
+        assert_eq!([asked(1), asked(2), asked(3)], [3, 3, 0]);
+    }
 
     #[test]
     fn a_subscriber_is_one_in_ipv4_and_one_network_in_ipv6() {

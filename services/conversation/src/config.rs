@@ -19,6 +19,8 @@ pub struct Settings {
     pub grace: Duration,
     /// DIWAN_CONVERSATION_LEASE_MS: for how long a stream counts as open whose process has gone silent, 15 s.
     pub lease: Duration,
+    /// DIWAN_CONVERSATION_LEDGER_DAYS: for how long the routing's decisions are kept, 30 days.
+    pub ledger_kept: Duration,
 }
 
 impl Settings {
@@ -34,6 +36,9 @@ impl Settings {
             sweep: env.millis("DIWAN_CONVERSATION_SWEEP_MS", Duration::from_secs(3))?,
             grace: env.millis("DIWAN_CONVERSATION_GRACE_MS", Duration::from_secs(30))?,
             lease: env.millis("DIWAN_CONVERSATION_LEASE_MS", Duration::from_secs(15))?,
+            ledger_kept: Duration::from_hours(
+                24 * u64::from(env.parse("DIWAN_CONVERSATION_LEDGER_DAYS", "a number", 30_u32)?),
+            ),
         })
     }
 }

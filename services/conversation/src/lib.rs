@@ -33,7 +33,7 @@ use crate::{
     api::Api,
     app::App,
     config::Settings,
-    worker::{alerts, feeds, hub, hub::Hub, presence, reassigner, router, sender, shifts},
+    worker::{alerts, feeds, hub, hub::Hub, janitor, presence, reassigner, router, sender, shifts},
 };
 
 pub(crate) use crate::error::Error;
@@ -62,6 +62,7 @@ impl Component for Service {
         answers::purge_regularly(&context.drain, app.database.pool(), &context.clock);
         feeds::start(&app, &context);
         hub::start(&app);
+        janitor::start(&app);
         presence::start(&app);
         router::start(&app);
         shifts::start(&app);

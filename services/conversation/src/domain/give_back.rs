@@ -1,13 +1,12 @@
 //! Whether a conversation goes back to the agent who had it or its customer before: reopened, woken, or new from a customer who
 //! is back. He gets it under the same conditions as any automatic assignment. Pure, so that it can be replayed from the ledger.
 
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::routing::{Agent, PassedOver, hindrance};
 
 /// What was decided of one conversation and one agent, and from what.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Return {
     /// The conversation.
     pub conversation: Uuid,

@@ -3,8 +3,12 @@
 pub mod contact;
 pub mod expected_wait;
 pub mod give_back;
+pub mod ledger;
 pub mod routing;
 pub mod scope;
 pub mod state;
 pub mod thread;
 pub mod view;
+
+#[cfg(test)]
+mod model_tests;

@@ -11,15 +11,13 @@ use uuid::Uuid;
 use super::state::{Availability, Priority};
 
 /// A member of the team, as the routing sees him.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
     /// The user.
     pub user: Uuid,
     /// Whether his access is not cut.
-    #[serde(skip)]
     pub enabled: bool,
     /// Whether he is there.
-    #[serde(skip)]
     pub availability: Availability,
     /// OPEN conversations of this team that he holds.
     pub open: i32,
@@ -51,7 +49,7 @@ impl Waiting {
 }
 
 /// One conversation to one agent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
     /// The conversation.
     pub conversation: Uuid,
@@ -82,7 +80,7 @@ pub enum PassedOver {
 }
 
 /// What was decided, and from what.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// The team's limit; `None`: no limit.
     pub limit: Option<i32>,

@@ -44,7 +44,7 @@ pub async fn assign(tx: &mut Tx, account: Uuid, team_id: Uuid, now: Timestamp) -
     }
     claim::claim(tx, account, team_id, &decision.assignments).await?;
     let id = ids::new_id();
-    decisions::insert(tx, account, (id, team_id, team), Ledger::Batch(&decision), now).await?;
+    decisions::insert(tx, account, (id, team_id, team), Ledger::Batch(&decision, &agents, &waiting), now).await?;
     let before = Some(Facts { state: State::Queued, team: team_id, holder: None });
     let changed: Vec<_> = decision.assignments.iter().map(|made| Changed::from(made.conversation, before)).collect();
     let why = Why { cause: Cause::Automatic, actor: None, decision: Some(id) };

@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod feeds;
 pub mod hub;
+pub mod janitor;
 pub mod presence;
 pub mod reassigner;
 pub mod router;

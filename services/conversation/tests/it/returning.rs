@@ -57,7 +57,7 @@ impl Shop {
     /// What the ledger says of why the agent did not get it; `None`: he did.
     async fn refused(&self, id: Uuid) -> Option<String> {
         sqlx::query_scalar(
-            "select d.ledger ->> 'passed_over' from decisions d
+            "select d.refusal from decisions d
              join transitions t on t.account_id = d.account_id and t.decision_id = d.id
              where t.conversation_id = $1 and d.kind = 'RETURN' order by t.version desc limit 1",
         )

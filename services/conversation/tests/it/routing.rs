@@ -1,14 +1,15 @@
 //! Who gets what, and what moves when people come, go and change.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use diwan_fault::reason_of;
 use diwan_proto::{
     conversation::v1::{AvailabilityState, ConversationState, SetAvailabilityRequest, Transition, TransitionCause},
     identity::v1::UserState,
 };
-use diwan_runtime::ids;
+use diwan_runtime::{MockClock, ids};
 use diwan_testkit::{Person, eventually};
+use prost::Message;
 use uuid::Uuid;
 
 use crate::support::{LIMIT, Office};
@@ -204,18 +205,63 @@ async fn every_decision_is_in_the_ledger_with_who_was_passed_over_and_why() {
     let _inbox = office.watch(&agent).await;
     let id = office.arrive().await;
     office.held_by(&agent, id).await;
-    let ledger: serde_json::Value = sqlx::query_scalar(
+    let ledger: Vec<u8> = sqlx::query_scalar(
         "select ledger from decisions d join transitions t on t.decision_id = d.id where t.conversation_id = $1",
     )
     .bind(id)
     .fetch_one(office.pool())
     .await
     .unwrap();
-    assert_eq!(ledger["limit"], 1);
-    assert_eq!(ledger["candidates"][0]["user"], agent.user.to_string());
-    assert_eq!(ledger["passed_over"][0], serde_json::json!([absent.user.to_string(), "OFFLINE"]));
-    assert_eq!(ledger["assignments"][0]["conversation"], id.to_string());
+    let ledger = Ledger::decode(ledger.as_slice()).unwrap();
+    let mut members = [(agent.user, ACTIVE), (absent.user, OFFLINE)];
+    members.sort();
+    let users: Vec<u8> = members.iter().flat_map(|(user, _)| *user.as_bytes()).collect();
+    assert_eq!((ledger.limit, ledger.users), (1, users));
+    assert_eq!(ledger.facts, members.map(|(_, facts)| facts));
+    assert_eq!(ledger.conversations, id.as_bytes());
+    let chosen = members.iter().position(|(user, _)| *user == agent.user).unwrap();
+    assert_eq!(ledger.chosen, [u32::try_from(chosen).unwrap()]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_is_forgotten_after_thirty_days_and_not_before() {
+    let clock = MockClock::at("2026-11-23T05:00Z".parse().unwrap());
+    let office = Office::open_at(&clock, 0).await;
+    let agent = office.agent().await;
+    let _inbox = office.watch(&agent).await;
+    let first = office.arrive().await;
+    office.held_by(&agent, first).await;
+    clock.advance(Duration::from_hours(29 * 24));
+    let second = office.arrive().await;
+    office.held_by(&agent, second).await;
+    assert_eq!(office.count("select count(*) from decisions").await, 2);
+    clock.advance(Duration::from_hours(2 * 24));
+    office.until("select count(*) from decisions", 1).await;
+    let left =
+        "select count(*) from decisions d join transitions t on t.decision_id = d.id where t.conversation_id = $1";
+    let left: i64 = sqlx::query_scalar(left).bind(second).fetch_one(office.pool()).await.unwrap();
+    assert_eq!(left, 1);
+}
+
+/// What is looked at here of an entry of the ledger, whose form must not change: what is kept has to stay readable.
+#[derive(Clone, PartialEq, Message)]
+struct Ledger {
+    #[prost(int32, tag = "1")]
+    limit: i32,
+    #[prost(bytes = "vec", tag = "3")]
+    users: Vec<u8>,
+    #[prost(uint32, repeated, tag = "4")]
+    facts: Vec<u32>,
+    #[prost(bytes = "vec", tag = "8")]
+    conversations: Vec<u8>,
+    #[prost(uint32, repeated, tag = "12")]
+    chosen: Vec<u32>,
+}
+
+/// ACTIVE and with access.
+const ACTIVE: u32 = 2 | 4;
+/// OFFLINE and with access.
+const OFFLINE: u32 = 4;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_lost_wake_up_missed_the_sweeper_finds() {

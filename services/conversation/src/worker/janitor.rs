@@ -1,0 +1,30 @@
+//! Forgets what was decided long ago.
+
+use std::{sync::Arc, time::Duration};
+
+use diwan_runtime::worker::supervise;
+
+use crate::{
+    Error,
+    app::App,
+    store::{decisions, presence},
+};
+
+/// How many one statement deletes, so that none holds its locks for long.
+const CHUNK: i64 = 1000;
+/// How often it looks.
+const PAUSE: Duration = Duration::from_mins(10);
+
+/// Starts it. Every replica looks; what one deletes the others pass over.
+pub fn start(app: &Arc<App>) {
+    let janitor = app.clone();
+    supervise(&app.drain, "janitor", move || run(janitor.clone()));
+}
+
+async fn run(app: Arc<App>) -> Result<(), Error> {
+    loop {
+        let oldest = presence::before(app.clock.now(), app.settings.ledger_kept);
+        while decisions::purge(app.database.pool(), oldest, CHUNK).await? > 0 {}
+        app.clock.sleep(PAUSE).await;
+    }
+}

@@ -21,9 +21,10 @@ use async_trait::async_trait;
 use diwan_feed::FeedServer;
 use diwan_launch::{Component, Context};
 use diwan_proto::conversation::v1::{
+    archive_service_server::ArchiveServiceServer, checker_service_server::CheckerServiceServer,
     conversation_service_server::ConversationServiceServer, handling_service_server::HandlingServiceServer,
     inbox_service_server::InboxServiceServer, ingest_service_server::IngestServiceServer,
-    topic_service_server::TopicServiceServer,
+    routing_rule_service_server::RoutingRuleServiceServer, topic_service_server::TopicServiceServer,
 };
 use diwan_store::{Database, Wake, answers, pool};
 use diwan_transport::{BoxError, Front, Methods};
@@ -33,7 +34,7 @@ use crate::{
     api::Api,
     app::App,
     config::Settings,
-    worker::{alerts, feeds, hub, hub::Hub, janitor, presence, reassigner, router, sender, shifts},
+    worker::{alerts, archiver, feeds, hub, hub::Hub, janitor, presence, reassigner, router, sender, shifts},
 };
 
 pub(crate) use crate::error::Error;
@@ -67,6 +68,7 @@ impl Component for Service {
         router::start(&app);
         shifts::start(&app);
         reassigner::start(&app);
+        archiver::start(&app);
         alerts::start(&app);
         sender::start(&app, context.network.to("mailbox").signed(&context.signer));
         let feed = FeedServer::new(app.database.clone(), context.clock.clone(), context.drain.clone());
@@ -79,6 +81,12 @@ impl Component for Service {
             .with(InboxServiceServer::new(api.clone()))
             .await
             .with(HandlingServiceServer::new(api.clone()))
+            .await
+            .with(ArchiveServiceServer::new(api.clone()))
+            .await
+            .with(CheckerServiceServer::new(api.clone()))
+            .await
+            .with(RoutingRuleServiceServer::new(api.clone()))
             .await
             .with(TopicServiceServer::new(api))
             .await

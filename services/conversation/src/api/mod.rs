@@ -1,10 +1,14 @@
 //! The methods: decode and check, act, encode.
 
+mod archive;
+mod checker;
 mod conversations;
+mod fields;
 mod handling;
 mod inbox;
 mod ingest;
 mod position;
+mod rules;
 mod shown;
 mod stream;
 mod topics;

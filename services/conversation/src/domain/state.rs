@@ -82,6 +82,8 @@ named! {
         Priority = "PRIORITY",
         /// Its topics changed; no transition.
         Topics = "TOPICS",
+        /// Its team was archived.
+        TeamArchived = "TEAM_ARCHIVED",
     }
 }
 

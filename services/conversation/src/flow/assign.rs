@@ -31,6 +31,10 @@ pub const BATCH: usize = 200;
 /// candidates' slots; everything else is checked by the claim.
 pub async fn assign(tx: &mut Tx, account: Uuid, team_id: Uuid, now: Timestamp) -> Result<usize, Error> {
     let Some(team) = teams::lock(tx, account, team_id).await? else { return Ok(0) };
+    // What waits goes to the team that has taken its place.
+    if team.archived {
+        return Ok(0);
+    }
     let waiting = queue::waiting(tx, account, team_id, i64::try_from(BATCH).unwrap_or(i64::MAX)).await?;
     // Outside its hours a team's queue waits. The lock keeps the hours as they are.
     if waiting.is_empty() || !hours::is_open(tx, account, team_id, now).await? {

@@ -9,7 +9,7 @@ use crate::{
     Error,
     domain::{give_back, scope::Facts},
     store::{
-        Tx,
+        Tx, archive,
         conversations::{self, Conversation},
         decisions::{self, Ledger},
         hours, lost_race, slots, teams,
@@ -32,7 +32,9 @@ pub struct Offer {
 pub struct Given {
     /// The decision in the ledger, if there was somebody to decide on.
     pub decision: Option<Uuid>,
-    /// Whether it waits in its team's queue.
+    /// The team that it is with now.
+    pub team: Uuid,
+    /// Whether it waits in that team's queue.
     pub waits: bool,
 }
 
@@ -71,7 +73,7 @@ pub async fn hand(
 }
 
 /// Gives a conversation that takes no slot, a closed one or one that is put off, back to its holder or former holder, or puts it into
-/// its team's queue.
+/// its team's queue. Where its team is archived, the one that has taken its place takes it.
 pub async fn give_back(
     tx: &mut Tx,
     account: Uuid,
@@ -79,7 +81,8 @@ pub async fn give_back(
     before: Facts,
     now: Timestamp,
 ) -> Result<Given, Error> {
-    let (team, conversation) = (before.team, (found.id, found.version));
+    let team = archive::resolve(tx, account, before.team).await?.unwrap_or(before.team);
+    let conversation = (found.id, found.version);
     let offer = match before.holder {
         Some(agent) => Some(offer(tx, account, team, (found.id, agent), now).await?),
         None => None,
@@ -87,10 +90,10 @@ pub async fn give_back(
     let decision = offer.map(|offer| offer.decision);
     if let Some(offer) = offer.filter(|offer| offer.accepted) {
         hand(tx, account, conversation, (team, offer.agent), now).await?;
-        return Ok(Given { decision, waits: false });
+        return Ok(Given { decision, team, waits: false });
     }
     if !conversations::queue(tx, account, conversation, team, now).await? {
         return Err(lost_race(tx).await);
     }
-    Ok(Given { decision, waits: true })
+    Ok(Given { decision, team, waits: true })
 }

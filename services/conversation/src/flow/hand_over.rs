@@ -14,7 +14,7 @@ use crate::{
         state::{Cause, State},
     },
     store::{
-        Tx,
+        Tx, archive,
         conversations::{self, Conversation},
         lost_race,
         record::{Changed, Why, record},
@@ -65,9 +65,12 @@ pub async fn hand_over(
     if let Some(user) = to.user {
         users::require_assignable(tx, account, user).await?;
     }
-    if let Some(team) = to.team {
-        teams::require(tx, account, team).await?;
-    }
+    // Where the team was archived a moment ago, the one that has taken its place takes it.
+    let team = match to.team {
+        Some(team) => Some(archive::resolve(tx, account, team).await?.ok_or(Error::TeamNotFound)?),
+        None => None,
+    };
+    let to = Destination { team, ..to };
     if is_there(before, to) {
         return Ok(Moved { conversation: found, over_limit: false, from: before.team });
     }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{
     Team,
     give_back::{self, Offer},
+    route::{self, Arrival},
 };
 use crate::{
     Error,
@@ -34,7 +35,8 @@ pub struct Incoming {
     pub message: Uuid,
     pub mailbox: Uuid,
     pub mailbox_address: String,
-    pub team: Uuid,
+    /// Of the mailbox.
+    pub team: Option<Uuid>,
     pub from_email: String,
     pub from_name: String,
     pub subject: String,
@@ -45,6 +47,10 @@ pub struct Incoming {
     pub attachments: Vec<Attachment>,
     pub received_at: Timestamp,
     pub broken: bool,
+    /// ISO 3166-1 alpha-2, where it is known.
+    pub country: Option<String>,
+    /// What it is about, as far as the channel has asked.
+    pub topics: Vec<Uuid>,
 }
 
 /// Stores a message once. Returns its conversation and, where one waits now, its team.
@@ -63,9 +69,11 @@ pub async fn ingest(tx: &mut Tx, mail: &Incoming, now: Timestamp) -> Result<(Uui
 }
 
 async fn new(tx: &mut Tx, mail: &Incoming, key: Option<&str>, now: Timestamp) -> Result<(Uuid, Option<Team>), Error> {
-    let (account, team) = (mail.account, mail.team);
-    let sender = (mail.from_name.as_str(), mail.from_email.as_str(), key);
+    let account = mail.account;
+    let sender = (mail.from_name.as_str(), mail.from_email.as_str(), key, mail.country.as_deref());
     let contact = contacts::ensure(tx, account, ids::new_id(), sender, now).await?;
+    let routed = route::route(tx, account, arrival(mail, contact)).await?;
+    let team = routed.team;
     let conversation = New {
         id: ids::new_id(),
         // The mailbox's, though it may not be known here yet: whoever belongs to it is told when it is.
@@ -74,12 +82,15 @@ async fn new(tx: &mut Tx, mail: &Incoming, key: Option<&str>, now: Timestamp) ->
         subject: &mail.subject,
         mailbox: mail.mailbox,
         mailbox_address: &mail.mailbox_address,
+        priority: routed.priority.unwrap_or_default(),
+        topics: &routed.topics,
         created_at: mail.received_at,
     };
     // Before the conversation is there: the lock order.
     let sticky = sticky_owner(tx, account, (team, conversation.id, contact), now).await?;
     let decision = sticky.map(|offer| offer.decision);
     conversations::insert(tx, account, &conversation, now).await?;
+    route::keep(tx, account, (conversation.id, 1), &routed, now).await?;
     store(tx, mail, conversation.id).await?;
     let arrival = Why { decision, ..Why::of(Cause::Arrival) };
     record(tx, account, arrival, &[Changed::from(conversation.id, None)], now).await?;
@@ -91,6 +102,17 @@ async fn new(tx: &mut Tx, mail: &Incoming, key: Option<&str>, now: Timestamp) ->
     let why = Why { decision, ..Why::of(Cause::StickyOwner) };
     record(tx, account, why, &[Changed::from(conversation.id, before)], now).await?;
     Ok((conversation.id, None))
+}
+
+fn arrival(mail: &Incoming, contact: Uuid) -> Arrival<'_> {
+    Arrival {
+        contact,
+        mailbox: Some(mail.mailbox),
+        subject: &mail.subject,
+        text: &mail.text,
+        topics: &mail.topics,
+        own: mail.team,
+    }
 }
 
 /// Offers the new conversation of a customer who is back to the agent whom he had last, where the team wants that.
@@ -131,7 +153,7 @@ async fn continued(tx: &mut Tx, mail: &Incoming, id: Uuid, now: Timestamp) -> Re
     store(tx, mail, id).await?;
     let why = Why { decision: given.and_then(|given| given.decision), ..Why::of(cause) };
     record(tx, account, why, &[Changed::from(id, Some(before))], now).await?;
-    Ok((id, given.is_some_and(|given| given.waits).then_some((account, before.team))))
+    Ok((id, given.filter(|given| given.waits).map(|given| (account, given.team))))
 }
 
 async fn store(tx: &mut Tx, mail: &Incoming, conversation: Uuid) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use diwan_proto::team::v1::Team as ProtoTeam;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Team, presence};
+use super::{Team, presence, rules};
 use crate::{
     Error,
     domain::{
@@ -14,7 +14,7 @@ use crate::{
         state::{Cause, State},
     },
     store::{
-        Tx, conversations, feed, hours,
+        Tx, archive, conversations, feed, hours,
         record::{Changed, Why, record},
         slots, teams, users,
     },
@@ -30,6 +30,11 @@ pub async fn team_changed(
     let Some(taken) = teams::upsert(tx, account, id, version, team).await? else { return Ok(Vec::new()) };
     let hours = team.working_hours.as_ref().map(diwan_hours::trusted);
     hours::set(tx, account, id, hours.as_ref().map(|hours| (hours, team.time_zone.as_str())), now).await?;
+    let heir = team.archived_at.and_then(|_| Uuid::try_parse(&team.receiving_team_id).ok());
+    archive::set(tx, account, id, heir, now).await?;
+    if let Some(heir) = heir {
+        rules::redirect(tx, account, (id, heir), now).await?;
+    }
     if taken.limit_lifted {
         slots::restart_counts(tx, account, id).await?;
     }

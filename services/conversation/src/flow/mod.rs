@@ -1,5 +1,6 @@
 //! What happens in one transaction: each function here is one, from the first lock to the last row.
 
+pub mod archive;
 pub mod assign;
 pub mod authority;
 pub mod close;
@@ -13,6 +14,8 @@ pub mod members;
 pub mod presence;
 pub mod reassign;
 pub mod reply;
+pub mod route;
+pub mod rules;
 pub mod snooze;
 pub mod take;
 pub mod topics;

@@ -20,7 +20,7 @@ use crate::{
         state::{Cause, State},
     },
     store::{
-        Tx,
+        Tx, archive,
         conversations::{self, Conversation},
         handling, lost_race,
         reassignments::{self, Reassignment},
@@ -91,9 +91,9 @@ pub async fn chunk(tx: &mut Tx, account: Uuid, id: Uuid, now: Timestamp) -> Resu
     let Some(mut at) = reassignments::lock(tx, account, id).await? else { return Ok(Chunk::default()) };
     let next = reassignments::next(tx, account, &at, CHUNK).await?;
     let more = i64::try_from(next.len()).is_ok_and(|found| found == CHUNK);
-    let to = Destination { team: at.to_team_id, user: at.to_user_id };
+    let mut to = Destination { team: at.to_team_id, user: at.to_user_id };
     let mut changed = Vec::new();
-    if receives(tx, account, to).await? {
+    if receives(tx, account, &mut to).await? {
         for found in lock(tx, account, &next, to).await? {
             let before = found.facts()?;
             if is_there(before, to) {
@@ -118,21 +118,17 @@ pub async fn chunk(tx: &mut Tx, account: Uuid, id: Uuid, now: Timestamp) -> Resu
     Ok(Chunk { teams: teams.into_iter().map(|team| (account, team)).collect(), more })
 }
 
-/// Whether the receiving person and team are still there.
-async fn receives(tx: &mut Tx, account: Uuid, to: Destination) -> Result<bool, Error> {
+/// Whether the receiving person and team are still there. The place of a team that was archived meanwhile is taken by its heir.
+async fn receives(tx: &mut Tx, account: Uuid, to: &mut Destination) -> Result<bool, Error> {
     if let Some(user) = to.user {
         match users::require_assignable(tx, account, user).await {
             Err(Error::NotAssignable | Error::UserNotFound) => return Ok(false),
             other => other?,
         }
     }
-    match to.team {
-        None => Ok(true),
-        Some(team) => match teams::require(tx, account, team).await {
-            Err(Error::TeamNotFound) => Ok(false),
-            known => known.map(|_| true),
-        },
-    }
+    let Some(team) = to.team else { return Ok(true) };
+    to.team = archive::resolve(tx, account, team).await?;
+    Ok(to.team.is_some())
 }
 
 /// Locks these conversations and the slots that their moving concerns, and returns them as they are under the locks. One that changed

@@ -100,7 +100,7 @@ pub async fn wake_due(tx: &mut Tx, account: Uuid, id: Uuid, now: Timestamp) -> R
     }
     let before = found.facts()?;
     let after = wake(tx, account, &found, before, None, now).await?;
-    Ok((after.state()? == State::Queued).then_some((account, before.team)))
+    Ok((after.state()? == State::Queued).then_some((account, after.team_id)))
 }
 
 async fn wake(

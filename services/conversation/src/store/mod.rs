@@ -5,6 +5,7 @@
 //! 1. contacts, reassignments, topic_trees and then topics by id
 //! 2. users, by id
 //! 3. teams, by id: the lock of a team's routing. Deciders of one team take turns by it.
+//!    Then routing_lists, and routing_rules.
 //! 4. slots, by (user_id, team_id)
 //! 5. presence and live_sessions
 //! 6. conversations, by id, then what belongs to them
@@ -16,6 +17,8 @@
 //! holds it and looks afterwards sees what is true until he commits. "Afterwards" is a statement of its own: a statement that
 //! has waited for a lock still sees other tables as they were when it began.
 
+pub mod archive;
+pub mod checker;
 pub mod claim;
 pub mod contacts;
 pub mod conversations;
@@ -29,6 +32,7 @@ pub mod presence;
 pub mod queue;
 pub mod reassignments;
 pub mod record;
+pub mod rules;
 pub mod scopes;
 pub mod sends;
 pub mod slots;

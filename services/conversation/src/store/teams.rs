@@ -20,13 +20,16 @@ pub struct Team {
     pub topic_mandatory: bool,
     /// Whether a customer who is back goes to the agent whom he had last.
     pub sticky_owner: bool,
+    /// Whether another one has taken its place: see [`super::archive`].
+    pub archived: bool,
 }
 
 /// Reads what the routing needs of a team, with this lock.
 macro_rules! team {
     ($tx:ident, $account:ident, $team:ident, $lock:tt) => {
         sqlx::query!(
-            "select assignment_limit, version, topic_mandatory, sticky_owner from teams where account_id = $1 and id = $2"
+            r#"select assignment_limit, version, topic_mandatory, sticky_owner, receiving_id is not null as "archived!"
+               from teams where account_id = $1 and id = $2"#
                 + $lock,
             $account,
             $team
@@ -39,6 +42,7 @@ macro_rules! team {
             version: row.version,
             topic_mandatory: row.topic_mandatory,
             sticky_owner: row.sticky_owner,
+            archived: row.archived,
         })
     };
 }
@@ -112,12 +116,12 @@ pub async fn find(tx: &mut Tx, account: Uuid, team: Uuid) -> Result<Option<Team>
     Ok(team!(tx, account, team, ""))
 }
 
-/// Keeps a team from going away until this transaction ends; its routing need not wait.
+/// Keeps a team, an active one, from being emptied as an archived one until this transaction ends; its routing need not wait.
 ///
 /// # Errors
 /// [`Error::TeamNotFound`].
 pub async fn require(tx: &mut Tx, account: Uuid, team: Uuid) -> Result<Team, Error> {
-    team!(tx, account, team, " for key share").ok_or(Error::TeamNotFound)
+    team!(tx, account, team, " for key share").filter(|team| !team.archived).ok_or(Error::TeamNotFound)
 }
 
 /// Locks the routing of every team that a user belongs to.
@@ -147,7 +151,7 @@ pub async fn deliverable(pool: &sqlx::PgPool, now: Timestamp, most: i64) -> Resu
          join users u on u.account_id = p.account_id and u.id = p.user_id and u.active
          where p.state = 'ACTIVE'
            and (t.assignment_limit = 0 or s.open_count < t.assignment_limit)
-           and (t.open or t.changes_at <= $2)
+           and (t.open or t.changes_at <= $2) and t.receiving_id is null
            and exists (select from conversations c
                        where c.account_id = s.account_id and c.team_id = s.team_id and c.state = 'QUEUED')
          limit $1",

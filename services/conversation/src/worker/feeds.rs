@@ -21,6 +21,7 @@ use crate::{
     app::App,
     flow::{Team, members},
     store::locks::{self, Concerned},
+    worker::archiver,
 };
 
 /// Starts to follow both.
@@ -69,6 +70,7 @@ impl Handler for Follower {
         let woken = mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner));
         if !woken.is_empty() {
             self.app.times_changed.notify_one();
+            self.app.database.wake().ring(archiver::BELL);
         }
         self.app.wake(woken);
     }

@@ -1,6 +1,7 @@
 //! Loops that run as long as the process.
 
 pub mod alerts;
+pub mod archiver;
 pub mod feeds;
 pub mod hub;
 pub mod janitor;

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "clippy knows only the test functions themselves")]
 
 mod acts;
+mod archive;
+mod checker;
 mod fakes;
 mod handling;
 mod hours;
@@ -15,6 +17,7 @@ mod replicas;
 mod returning;
 mod rivals;
 mod routing;
+mod rules;
 mod schema;
 mod sight;
 mod snooze;

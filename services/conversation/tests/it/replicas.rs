@@ -1,5 +1,7 @@
 //! Two processes of the service on one database, used by many at once.
 
+mod archiving;
+
 use std::{
     net::{SocketAddr, TcpListener as StdListener},
     process::{Child, Command, Stdio},
@@ -14,10 +16,11 @@ use diwan_proto::{
     access::v1::Role,
     common::v1::PageRequest,
     conversation::v1::{
-        CloseConversationRequest, ConversationState, IngestMessageRequest, ListAvailabilityRequest,
-        ListConversationsRequest, TakeConversationRequest, WatchInboxRequest,
-        conversation_service_client::ConversationServiceClient, inbox_service_client::InboxServiceClient,
-        ingest_service_client::IngestServiceClient, watch_inbox_response::Event as Shown,
+        CheckRoutingRequest, CheckRoutingResponse, CloseConversationRequest, ConversationState, IngestMessageRequest,
+        ListAvailabilityRequest, ListConversationsRequest, TakeConversationRequest, Violation, WatchInboxRequest,
+        checker_service_client::CheckerServiceClient, conversation_service_client::ConversationServiceClient,
+        inbox_service_client::InboxServiceClient, ingest_service_client::IngestServiceClient,
+        watch_inbox_response::Event as Shown,
     },
     identity::v1::{User, UserChanged, UserState},
     team::v1::{Membership, MembershipChanged, Team, TeamChanged, VisibilityLevel},
@@ -25,6 +28,7 @@ use diwan_proto::{
 use diwan_runtime::{Env, SystemClock, ids};
 use diwan_testkit::{FakeFeed, Person, TestDatabase, World, eventually};
 use diwan_transport::{Methods, Network, Transport, bind, serve};
+use futures::TryStreamExt as _;
 use sqlx::AssertSqlSafe;
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -81,6 +85,7 @@ struct Company {
     world: World,
     database: TestDatabase,
     teams: Vec<Uuid>,
+    team_feed: FakeFeed,
     owner: Person,
     agents: Vec<(Person, Uuid)>,
     environment: Vec<(String, String)>,
@@ -115,13 +120,13 @@ impl Company {
         let owner = Person::owner();
         let teams: Vec<Uuid> = (0..TEAMS).map(|_| ids::new_id()).collect();
         let agents: Vec<_> = (0..AGENTS).map(|number| (owner.colleague(Role::User), teams[number % TEAMS])).collect();
-        let company = Self { world, database, teams, owner, agents, environment, addresses, ways };
-        company.tell(&team_feed, &user_feed);
+        let company = Self { world, database, teams, team_feed, owner, agents, environment, addresses, ways };
+        company.tell(&user_feed);
         company
     }
 
-    fn tell(&self, team_feed: &FakeFeed, user_feed: &FakeFeed) {
-        let account = self.owner.account;
+    fn tell(&self, user_feed: &FakeFeed) {
+        let (account, team_feed) = (self.owner.account, &self.team_feed);
         for team in &self.teams {
             let team_message = Team {
                 id: team.to_string(),
@@ -314,12 +319,23 @@ impl Company {
         start.elapsed()
     }
 
+    /// What the checker of the first replica finds.
+    async fn violations(&self) -> Vec<Violation> {
+        let mut client = CheckerServiceClient::new(self.to(0));
+        let request = self.world.operator("routing.check", CheckRoutingRequest::default());
+        let responses = client.check_routing(request).await.unwrap().into_inner();
+        let responses: Vec<CheckRoutingResponse> = responses.try_collect().await.unwrap();
+        assert!(!responses.is_empty(), "nothing was checked");
+        responses.into_iter().flat_map(|response| response.violations).collect()
+    }
+
     async fn audit(&self, conversations: usize) {
         let conversations = i64::try_from(conversations).unwrap();
         assert_eq!(self.count("select count(*) from conversations where state = 'CLOSED'").await, conversations);
         assert_eq!(self.count("select count(*) from above_limit").await, 0, "above the limit automatically");
         assert_eq!(self.count(WRONG_COUNTS).await, 0, "slots differ from a recount");
         assert_eq!(self.count(WRONG_HISTORIES).await, 0, "two holders, or a lost change");
+        assert_eq!(self.violations().await, [], "by the service's own checker");
         assert!(self.count("select count(*) from transitions where cause = 'AUTOMATIC'").await > 0);
         assert!(self.count("select count(*) from transitions where cause = 'TAKEN'").await > 0);
     }

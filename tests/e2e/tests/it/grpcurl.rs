@@ -25,14 +25,17 @@ fn text(output: &Output) -> String {
 
 /// The services that the gateway lists, and a method of each that an owner calls without arguments; the last one ends his
 /// session.
-const CALLS: [(&str, &str); 34] = [
+const CALLS: [(&str, &str); 36] = [
     ("diwan.identity.v1.ClosingService", "UndoClosing"),
     ("diwan.identity.v1.ProfileService", "GetPicture"),
     ("diwan.billing.v1.SeatService", "ListSeats"),
     ("diwan.billing.v1.SubscriptionService", "GetSubscription"),
+    ("diwan.conversation.v1.ArchiveService", "GetArchiveProgress"),
+    ("diwan.conversation.v1.CheckerService", "CheckRouting"),
     ("diwan.conversation.v1.ConversationService", "ListConversations"),
     ("diwan.conversation.v1.HandlingService", "GetQueuePosition"),
     ("diwan.conversation.v1.InboxService", "ListAvailability"),
+    ("diwan.conversation.v1.RoutingRuleService", "ListRoutingRules"),
     ("diwan.conversation.v1.TopicService", "ListTopics"),
     ("diwan.gateway.v1.BootstrapService", "GetBootstrap"),
     ("diwan.gateway.v1.EventService", "WatchEvents"),
@@ -63,10 +66,11 @@ const CALLS: [(&str, &str); 34] = [
 ];
 
 /// What those of them answer that want an argument or another caller, or that find nothing in a new account.
-const REFUSALS: [(&str, &str); 10] = [
+const REFUSALS: [(&str, &str); 11] = [
     ("UndoClosing", "InvalidArgument"),
     ("GetPicture", "NotFound"),
     ("WatchEvents", "PermissionDenied"),
+    ("CheckRouting", "PermissionDenied"),
     ("InspectAuditEntries", "PermissionDenied"),
     ("ListOperatorRevocations", "PermissionDenied"),
     ("ExchangeCredential", "InvalidArgument"),

@@ -143,7 +143,7 @@ mod tests {
         let ring = Ring { keys: &keys, now };
         assert_eq!(ring.signing(), Some(&keys[2]));
         assert!(!ring.accepts(&keys[1]));
-        assert_eq!(ring.state(&keys[0]), SigningKeyState::Retired);
+        assert_eq!(ring.state(&keys[0]), Retired);
     }
 
     #[test]

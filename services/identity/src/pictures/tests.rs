@@ -117,7 +117,7 @@ fn too_many_bytes_are_refused_unread() {
 }
 
 /// A PNG's chunk with its CRC.
-fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+fn chunk(kind: [u8; 4], data: &[u8]) -> Vec<u8> {
     let mut crc = u32::MAX;
     for byte in kind.iter().chain(data) {
         crc ^= u32::from(*byte);
@@ -127,7 +127,7 @@ fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
     }
     let mut chunk = Vec::new();
     chunk.write_all(&u32::try_from(data.len()).unwrap().to_be_bytes()).unwrap();
-    chunk.write_all(kind).unwrap();
+    chunk.write_all(&kind).unwrap();
     chunk.write_all(data).unwrap();
     chunk.write_all(&(!crc).to_be_bytes()).unwrap();
     chunk
@@ -137,7 +137,7 @@ fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
 fn announcing(side: u32, depth: u8) -> Vec<u8> {
     let header = [&side.to_be_bytes()[..], &side.to_be_bytes(), &[depth, 6, 0, 0, 0]].concat();
     let data = [0x78, 0x9c, 0x03, 0x00, 0x00, 0x00, 0x00, 0x01];
-    [&b"\x89PNG\r\n\x1a\n"[..], &chunk(b"IHDR", &header), &chunk(b"IDAT", &data), &chunk(b"IEND", &[])].concat()
+    [&b"\x89PNG\r\n\x1a\n"[..], &chunk(*b"IHDR", &header), &chunk(*b"IDAT", &data), &chunk(*b"IEND", &[])].concat()
 }
 
 #[test]

@@ -17,7 +17,7 @@ use diwan_proto::{
         service_principal_service_client::ServicePrincipalServiceClient,
     },
 };
-use diwan_runtime::{Clock as _, ids};
+use diwan_runtime::{Clock as _, SystemClock, ids};
 use diwan_transport::Transport;
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -398,7 +398,7 @@ async fn an_admin_gives_nothing_to_a_principal_that_acts_for_the_owner() {
     let credential = house.add_secret(&owner, &principal.id).await.credential.unwrap().id;
     let mut client = house.principals();
     client.set_acting_for(owner.says(act_for(&principal.id, &[&owner.user.id]))).await.unwrap();
-    let soon = Timestamp::now() + Duration::from_hours(1);
+    let soon = SystemClock.now() + Duration::from_hours(1);
     let expire = |at: Option<Timestamp>| ExpirePrincipalCredentialRequest {
         request_id: id(),
         principal_id: principal.id.clone(),

@@ -33,11 +33,10 @@ pub async fn resolve(tx: &mut Tx, account: Uuid, team: Uuid) -> Result<Option<Uu
             return Ok(active);
         }
         match heir(tx, account, at).await? {
-            // It was archived, or came back, between the two: look again. Heirs that lead in a circle exist only between two events.
             Some(Some(heir)) if !seen.contains(&heir) => seen.push(heir),
-            Some(_) => return Err(super::lost_race(tx).await),
             None if seen.len() == 1 => return Ok(None),
-            None => return Err(super::lost_race(tx).await),
+            // It came back between the two: look again. Heirs that lead in a circle or nowhere exist only between two events.
+            _ => return Err(super::lost_race(tx).await),
         }
     }
 }

@@ -15,6 +15,9 @@ select create_distributed_table('transitions', 'account_id', colocate_with => 't
 select create_distributed_table('reassignments', 'account_id', colocate_with => 'teams');
 select create_distributed_table('topic_trees', 'account_id', colocate_with => 'teams');
 select create_distributed_table('topics', 'account_id', colocate_with => 'teams');
+select create_distributed_table('routing_lists', 'account_id', colocate_with => 'teams');
+select create_distributed_table('routing_rules', 'account_id', colocate_with => 'teams');
+select create_distributed_table('routings', 'account_id', colocate_with => 'teams');
 select create_distributed_table('answers', 'account_id', colocate_with => 'teams');
 
 -- On the coordinator only: one order of events, one cursor a feed.

@@ -31,6 +31,9 @@ pub enum Error {
     /// The customer cannot be answered.
     #[error("the contact has no address")]
     NoAddress,
+    /// Nothing is known of this account.
+    #[error("no such account")]
+    AccountNotFound,
     /// There is no such user.
     #[error("no such user")]
     UserNotFound,
@@ -40,6 +43,18 @@ pub enum Error {
     /// There is no such topic.
     #[error("no such topic")]
     TopicNotFound,
+    /// There is no such routing rule.
+    #[error("no such routing rule")]
+    RuleNotFound,
+    /// The account has as many rules as it may have.
+    #[error("the account has too many routing rules")]
+    TooManyRules,
+    /// The rules to be put in order are not those that there are.
+    #[error("the list of routing rules has changed")]
+    RulesChanged,
+    /// There is no such contact.
+    #[error("no such contact")]
+    ContactNotFound,
     /// There is no such reassignment.
     #[error("no such reassignment")]
     ReassignmentNotFound,
@@ -97,9 +112,14 @@ impl Error {
             Self::AlreadyHeld => (Code::FailedPrecondition, "ALREADY_HELD"),
             Self::AlreadyClosed => (Code::FailedPrecondition, "ALREADY_CLOSED"),
             Self::NoAddress => (Code::FailedPrecondition, "NO_ADDRESS"),
+            Self::AccountNotFound => (Code::NotFound, "ACCOUNT_NOT_FOUND"),
             Self::UserNotFound => (Code::NotFound, "USER_NOT_FOUND"),
             Self::TeamNotFound => (Code::NotFound, "TEAM_NOT_FOUND"),
             Self::TopicNotFound => (Code::NotFound, "TOPIC_NOT_FOUND"),
+            Self::RuleNotFound => (Code::NotFound, "RULE_NOT_FOUND"),
+            Self::TooManyRules => (Code::FailedPrecondition, "TOO_MANY_RULES"),
+            Self::RulesChanged => (Code::FailedPrecondition, "RULES_CHANGED"),
+            Self::ContactNotFound => (Code::NotFound, "CONTACT_NOT_FOUND"),
             Self::ReassignmentNotFound => (Code::NotFound, "REASSIGNMENT_NOT_FOUND"),
             Self::NotAssignable => (Code::FailedPrecondition, "NOT_ASSIGNABLE"),
             Self::NotHeld => (Code::FailedPrecondition, "NOT_HELD"),
@@ -153,9 +173,14 @@ mod tests {
             Error::AlreadyHeld,
             Error::AlreadyClosed,
             Error::NoAddress,
+            Error::AccountNotFound,
             Error::UserNotFound,
             Error::TeamNotFound,
             Error::TopicNotFound,
+            Error::RuleNotFound,
+            Error::TooManyRules,
+            Error::RulesChanged,
+            Error::ContactNotFound,
             Error::ReassignmentNotFound,
             Error::NotAssignable,
             Error::NotHeld,

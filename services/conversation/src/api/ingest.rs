@@ -10,7 +10,10 @@ use jiff::Timestamp;
 use sqlx::PgConnection;
 use tonic::{Request, Response, Status};
 
-use super::Api;
+use super::{
+    Api,
+    fields::{country, uuids},
+};
 use crate::{
     Error,
     domain::state::Delivery,
@@ -20,6 +23,8 @@ use crate::{
 
 /// References beyond these are not looked at: the nearest come first.
 const MOST_REFERENCES: usize = 50;
+/// The most topics of a new conversation.
+const MOST_TOPICS: usize = 20;
 /// RFC 5322 section 2.1.1: no line is longer.
 const LONGEST_LINE: usize = 998;
 
@@ -79,7 +84,9 @@ fn incoming(message: &IngestMessageRequest, now: Timestamp) -> Result<Incoming, 
     let id = fields.uuid("message_id", &message.message_id);
     let mailbox = fields.uuid("mailbox_id", &message.mailbox_id);
     let mailbox_address = fields.email("mailbox_address", &message.mailbox_address);
-    let team = fields.uuid("team_id", &message.team_id);
+    let team = fields.optional_uuid("team_id", &message.team_id);
+    let topics = uuids(&mut fields, "topic_ids", &message.topic_ids, 0..=MOST_TOPICS);
+    let country = (!message.country.is_empty()).then(|| country(&mut fields, "country", &message.country));
     fields.finish()?;
     Ok(Incoming {
         account,
@@ -97,6 +104,8 @@ fn incoming(message: &IngestMessageRequest, now: Timestamp) -> Result<Incoming, 
         // A clock that runs ahead must not put a mail into the future.
         received_at: message.received_at.as_ref().and_then(from_proto).map_or(now, |received| received.min(now)),
         broken: message.broken,
+        country,
+        topics,
     })
 }
 

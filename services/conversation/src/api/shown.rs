@@ -22,6 +22,7 @@ pub fn mask(conversation: &mut Conversation, viewer: &User) {
         contact.name = shown_name(&contact.name, &contact.email, full);
         if !full {
             contact.email = masked(&contact.email);
+            contact.country.clear();
         }
     }
 }

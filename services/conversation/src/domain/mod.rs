@@ -5,8 +5,10 @@ pub mod expected_wait;
 pub mod give_back;
 pub mod ledger;
 pub mod routing;
+pub mod rules;
 pub mod scope;
 pub mod state;
+pub mod text;
 pub mod thread;
 pub mod view;
 

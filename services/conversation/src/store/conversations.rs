@@ -30,6 +30,7 @@ pub struct Conversation {
     pub contact_id: Uuid,
     pub contact_name: String,
     pub contact_email: String,
+    pub contact_country: Option<String>,
     pub subject: String,
     pub mailbox_id: Option<Uuid>,
     pub mailbox_address: String,
@@ -76,6 +77,7 @@ impl Conversation {
                 id: self.contact_id.to_string(),
                 name: self.contact_name.clone(),
                 email: self.contact_email.clone(),
+                country: self.contact_country.clone().unwrap_or_default(),
             }),
             subject: self.subject.clone(),
             mailbox_id: self.mailbox_id.map(|id| id.to_string()).unwrap_or_default(),
@@ -98,7 +100,7 @@ macro_rules! select {
         sqlx::query_as!(
             Conversation,
             r#"select c.id, c.team_id, c.state, c.holder_id, c.last_holder_id, c.contact_id, k.name as contact_name,
-                      k.email as contact_email, c.subject, c.mailbox_id, c.mailbox_address, c.version,
+                      k.email as contact_email, k.country as contact_country, c.subject, c.mailbox_id, c.mailbox_address, c.version,
                       c.created_at as "created_at: SqlTimestamp", c.queued_at as "queued_at: SqlTimestamp",
                       c.assigned_at as "assigned_at: SqlTimestamp", c.closed_at as "closed_at: SqlTimestamp",
                       c.last_message_at as "last_message_at: SqlTimestamp", c.priority, c.topic_ids,
@@ -201,6 +203,8 @@ pub struct New<'a> {
     pub subject: &'a str,
     pub mailbox: Uuid,
     pub mailbox_address: &'a str,
+    pub priority: Priority,
+    pub topics: &'a [Uuid],
     /// When its first message came in.
     pub created_at: Timestamp,
 }
@@ -209,8 +213,8 @@ pub struct New<'a> {
 pub async fn insert(tx: &mut Tx, account: Uuid, new: &New<'_>, now: Timestamp) -> Result<(), Error> {
     sqlx::query!(
         "insert into conversations (account_id, id, team_id, contact_id, state, subject, mailbox_id, mailbox_address, version,
-                                    created_at, queued_at, last_message_at)
-         values ($1, $2, $3, $4, 'QUEUED', $5, $6, $7, 1, $8, $9, $8)",
+                                    created_at, queued_at, last_message_at, priority, topic_ids)
+         values ($1, $2, $3, $4, 'QUEUED', $5, $6, $7, 1, $8, $9, $8, $10, $11)",
         account,
         new.id,
         new.team,
@@ -219,7 +223,9 @@ pub async fn insert(tx: &mut Tx, account: Uuid, new: &New<'_>, now: Timestamp) -
         new.mailbox,
         new.mailbox_address,
         new.created_at.to_sqlx() as _,
-        now.to_sqlx() as _
+        now.to_sqlx() as _,
+        new.priority.level(),
+        new.topics
     )
     .execute(tx)
     .instrument(diwan_store::span("insert conversation"))

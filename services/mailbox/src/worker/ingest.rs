@@ -65,6 +65,8 @@ fn request(mailbox: &Mailbox, mail: Pending) -> conversation::IngestMessageReque
         attachments: mail.attachments.0.into_iter().map(attachment).collect(),
         received_at: Some(timestamp(mail.received_at.to_jiff())),
         broken: mail.broken,
+        country: String::new(),
+        topic_ids: Vec::new(),
     }
 }
 

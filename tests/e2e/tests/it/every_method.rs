@@ -293,6 +293,8 @@ fn good(path: &str, field: &FieldDescriptor, id: &dyn Fn(&str) -> String) -> Opt
         ("public_key", _) => text(PUBLIC_KEY),
         ("email" | "address", _) => Some(Value::String(format!("{}@tests.example", request_id()))),
         ("language", _) => text("en"),
+        ("country" | "countries", _) => text("EG"),
+        ("languages", _) => text("en"),
         ("host", _) => text("127.0.0.1"),
         ("time_zone", _) => text("UTC"),
         ("password" | "current_password" | "new_password", _) => text(support::PASSWORD),

@@ -71,14 +71,11 @@ async fn what_the_service_did_itself_breaks_no_rule_and_progress_is_told() {
     assert!((1..).map_while(|number| Kind::try_from(number).ok()).all(|kind| checked.contains(&kind)), "{checked:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn each_damage_is_found_with_its_ids_and_by_nothing_but_its_rules() {
-    let (office, agent, [held, closed, waiting]) = busy().await;
-    let stranger = ids::new_id();
-    // What to damage, how to mend it, what finds it.
-    let copy = |table: &str| format!("create table kept as table {table}");
-    let back = |table: &str| format!("delete from {table}; insert into {table} select * from kept; drop table kept");
-    let cases: Vec<(&str, String, Vec<Kind>)> = vec![
+/// A table, how it is damaged, and the rules that find it, in their order.
+type Damage = (&'static str, String, Vec<Kind>);
+
+fn of_slots() -> Vec<Damage> {
+    vec![
         ("slots", "update slots set open_count = open_count + 1".into(), vec![Kind::OpenCount]),
         ("slots", "delete from slots".into(), vec![Kind::OpenCount, Kind::AutomaticCount, Kind::HolderNotEntitled]),
         ("slots", "update slots set last_assigned_at = null".into(), vec![Kind::AutomaticCount]),
@@ -87,6 +84,13 @@ async fn each_damage_is_found_with_its_ids_and_by_nothing_but_its_rules() {
             "update slots set last_assigned_at = last_assigned_at - interval '1 hour'".into(),
             vec![Kind::AutomaticCount],
         ),
+        ("slots", "update slots set member = false".into(), vec![Kind::HolderNotEntitled]),
+    ]
+}
+
+fn of_transitions([held, closed, waiting]: [Uuid; 3]) -> Vec<Damage> {
+    let stranger = ids::new_id();
+    vec![
         (
             "transitions",
             format!("delete from transitions where conversation_id = '{waiting}'"),
@@ -112,37 +116,6 @@ async fn each_damage_is_found_with_its_ids_and_by_nothing_but_its_rules() {
             format!("delete from transitions where conversation_id = '{closed}' and version = 1"),
             vec![Kind::BrokenHistory, Kind::Version],
         ),
-        ("conversations", format!("update conversations set version = 0 where id = '{held}'"), vec![Kind::Version]),
-        (
-            "conversations",
-            format!("update conversations set holder_id = '{stranger}' where id = '{held}'"),
-            vec![Kind::OpenCount, Kind::LastTransition, Kind::Holder, Kind::HolderNotEntitled],
-        ),
-        (
-            "conversations",
-            format!("update conversations set last_holder_id = '{stranger}' where id = '{held}'"),
-            vec![Kind::Holder],
-        ),
-        ("users", format!("update users set active = false where id = '{agent}'"), vec![Kind::HolderNotEntitled]),
-        ("slots", "update slots set member = false".into(), vec![Kind::HolderNotEntitled]),
-        ("teams", "delete from teams".into(), vec![Kind::NoTeam]),
-        ("teams", "update teams set receiving_id = id, archived = true".into(), vec![Kind::NoTeam]),
-        (
-            "messages",
-            format!("update messages set conversation_id = '{stranger}' where conversation_id = '{held}'"),
-            vec![Kind::Message],
-        ),
-        (
-            "sends",
-            "insert into sends select account_id, id, 0, now() + interval '1 day' from messages where direction = 'IN'"
-                .into(),
-            vec![Kind::Send],
-        ),
-        (
-            "sends",
-            format!("insert into sends values ('{}', '{stranger}', 0, now() + interval '1 day')", office.owner.account),
-            vec![Kind::Send],
-        ),
         (
             "transitions",
             format!("update transitions set decision_id = null where conversation_id = '{held}'"),
@@ -165,9 +138,60 @@ async fn each_damage_is_found_with_its_ids_and_by_nothing_but_its_rules() {
             ),
             vec![Kind::Decision],
         ),
-    ];
+    ]
+}
+
+fn of_conversations(held: Uuid) -> Vec<Damage> {
+    let stranger = ids::new_id();
+    vec![
+        ("conversations", format!("update conversations set version = 0 where id = '{held}'"), vec![Kind::Version]),
+        (
+            "conversations",
+            format!("update conversations set holder_id = '{stranger}' where id = '{held}'"),
+            vec![Kind::OpenCount, Kind::LastTransition, Kind::Holder, Kind::HolderNotEntitled],
+        ),
+        (
+            "conversations",
+            format!("update conversations set last_holder_id = '{stranger}' where id = '{held}'"),
+            vec![Kind::Holder],
+        ),
+        (
+            "messages",
+            format!("update messages set conversation_id = '{stranger}' where conversation_id = '{held}'"),
+            vec![Kind::Message],
+        ),
+    ]
+}
+
+fn of_others(account: Uuid, agent: Uuid) -> Vec<Damage> {
+    let stranger = ids::new_id();
+    vec![
+        ("users", format!("update users set active = false where id = '{agent}'"), vec![Kind::HolderNotEntitled]),
+        ("teams", "delete from teams".into(), vec![Kind::NoTeam]),
+        ("teams", "update teams set receiving_id = id, archived = true".into(), vec![Kind::NoTeam]),
+        (
+            "sends",
+            "insert into sends select account_id, id, 0, now() + interval '1 day' from messages where direction = 'IN'"
+                .into(),
+            vec![Kind::Send],
+        ),
+        (
+            "sends",
+            format!("insert into sends values ('{account}', '{stranger}', 0, now() + interval '1 day')"),
+            vec![Kind::Send],
+        ),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_damage_is_found_with_its_ids_and_by_nothing_but_its_rules() {
+    let (office, agent, conversations) = busy().await;
+    let copy = |table: &str| format!("create table kept as table {table}");
+    let back = |table: &str| format!("delete from {table}; insert into {table} select * from kept; drop table kept");
     drop_checks(&office).await;
-    for (table, damage, expected) in cases {
+    let damages = [of_slots(), of_transitions(conversations), of_conversations(conversations[0])];
+    let damages = damages.into_iter().flatten().chain(of_others(office.owner.account, agent));
+    for (table, damage, expected) in damages {
         office.damage(&copy(table)).await;
         office.damage(&damage).await;
         let found = office.violations().await;

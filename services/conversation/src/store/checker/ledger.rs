@@ -99,6 +99,8 @@ pub async fn decisions(tx: &mut Tx, account: Uuid) -> Result<Vec<Row>, Error> {
 
 fn counted(mut rows: Vec<Row>) -> Vec<Row> {
     let total = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-    rows.iter_mut().for_each(|row| row.total = total);
+    for row in &mut rows {
+        row.total = total;
+    }
     rows
 }

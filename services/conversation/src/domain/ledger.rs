@@ -83,7 +83,9 @@ impl Entry {
     /// Of a batch that was decided at `now` from these.
     pub fn of_batch(decision: &Decision, agents: &[Agent], waiting: &[Waiting], now: Timestamp) -> Self {
         let mut entry = Self { limit: decision.limit.unwrap_or_default(), open: true, ..Self::default() };
-        agents.iter().for_each(|agent| entry.add(agent, now));
+        for agent in agents {
+            entry.add(agent, now);
+        }
         let mut queue: Vec<&Waiting> = waiting.iter().collect();
         queue.sort_by_key(|waiting| waiting.place());
         for waiting in queue.iter().take(decision.assignments.len() + 1) {
@@ -101,12 +103,11 @@ impl Entry {
     /// Of an offer to one agent.
     pub fn of_return(decided: &Return, now: Timestamp) -> Self {
         let mut entry = Self { limit: decided.limit.unwrap_or_default(), open: decided.open, ..Self::default() };
-        match &decided.candidate {
-            Some(agent) => entry.add(agent, now),
-            None => {
-                entry.users.extend(decided.agent.as_bytes());
-                entry.facts.push(STRANGER);
-            }
+        if let Some(agent) = &decided.candidate {
+            entry.add(agent, now);
+        } else {
+            entry.users.extend(decided.agent.as_bytes());
+            entry.facts.push(STRANGER);
         }
         entry.conversations.extend(decided.conversation.as_bytes());
         entry.chosen = decided.passed_over.is_none().then_some(0).into_iter().collect();

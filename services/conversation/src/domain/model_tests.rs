@@ -223,7 +223,9 @@ fn limited(world: &mut World, team: usize, limit: Option<i32>) {
     let step = world.step;
     let found = &mut world.teams[team];
     if limit.is_none() && found.limit.is_some() {
-        found.slots.values_mut().for_each(|slot| slot.automatic = 0);
+        for slot in found.slots.values_mut() {
+            slot.automatic = 0;
+        }
         found.unlimited_since = step;
     }
     found.limit = limit;

@@ -93,7 +93,9 @@ impl World {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let mut world =
             Self { teams: vec![team; teams], users: vec![user; users], conversations: vec![], now, step: 0 };
-        (0..users).for_each(|user| world.slot(0, user).member = true);
+        for user in 0..users {
+            world.slot(0, user).member = true;
+        }
         world
     }
 

@@ -4,6 +4,7 @@
 //!   encrypted ([`vault`]).
 //! - [`worker`]: the replicas share the mailboxes through leases; each mailbox has four loops (sync, ingest, send, report)
 //!   in the replica that owns it.
+//! - It follows identity's feed: the mailboxes of an account that is closed for good are worked on by nobody.
 //! - Mail that lay in INBOX before the mailbox was connected does not become a conversation: syncing starts at the UIDNEXT
 //!   that the test of the settings saw.
 //!
@@ -30,8 +31,8 @@ use diwan_feed::FeedServer;
 use diwan_launch::{Component, Context};
 use diwan_proto::{
     conversation::v1::ingest_service_client::IngestServiceClient,
-    mailbox::v1::{mailbox_service_server::MailboxServiceServer, send_service_server::SendServiceServer},
     identity::v1::alert_service_client::AlertServiceClient,
+    mailbox::v1::{mailbox_service_server::MailboxServiceServer, send_service_server::SendServiceServer},
     team::v1::team_service_client::TeamServiceClient,
 };
 use diwan_store::{Database, Wake, answers, pool};
@@ -66,6 +67,7 @@ impl Component for Service {
         let shared = Arc::new(share(&context, database.clone())?);
         answers::purge_regularly(&context.drain, &pool, &context.clock);
         worker::fleet::start(&shared);
+        worker::closing::start(&context, &shared);
         let api = Api(shared);
         let methods = Methods::new("mailbox")
             .with(MailboxServiceServer::new(api.clone()))

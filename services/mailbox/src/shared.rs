@@ -23,6 +23,9 @@ use crate::{
 /// Rung when a mailbox was connected or given back, and when there is something to send.
 pub(crate) const FLEET: &str = "mailbox fleet";
 
+/// Rung when an account was closed: its mailboxes are to be let go of.
+pub(crate) const CLOSED: &str = "account closed";
+
 /// What all parts of the service share.
 pub(crate) struct Shared {
     pub(crate) config: Config,

@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     shared::FLEET,
     store::{
-        leases, mailboxes,
+        closed, leases, mailboxes,
         outgoing::{self, NewOutgoing},
     },
 };
@@ -32,7 +32,9 @@ impl Api {
         let now = self.0.clock.now();
         let accepted = self.0.database.transaction("SendMail", async |tx: &mut PgConnection| {
             let mailbox = mailboxes::find(tx, mail.account_id, mail.mailbox_id).await?;
-            mailbox.ok_or(Error::MailboxNotFound)?;
+            if mailbox.is_none() || closed::is_closed(tx, mail.account_id).await? {
+                return Err(Error::MailboxNotFound);
+            }
             outgoing::insert(tx, mail, now).await?;
             let accepted = Record::of("diwan.conversation.v1.Message", mail.message_id);
             diwan_feed::record(tx, mail.account_id, now, &accepted).await?;

@@ -30,7 +30,7 @@ pub(crate) async fn offer(tx: &mut PgConnection, account: Uuid, mailbox: Uuid, n
     Ok(())
 }
 
-/// Takes up to `limit` mailboxes that nobody keeps.
+/// Takes up to `limit` mailboxes that nobody keeps. One that was connected while its account was closed is nobody's for ever.
 pub(crate) async fn claim(
     tx: &mut PgConnection,
     owner: Uuid,
@@ -41,7 +41,9 @@ pub(crate) async fn claim(
     let claimed = sqlx::query_as!(
         Claimed,
         "update leases set owner = $1, expires_at = $3 where mailbox_id in
-             (select mailbox_id from leases where expires_at <= $2 order by expires_at limit $4 for update skip locked)
+             (select mailbox_id from leases l where expires_at <= $2
+              and not exists (select 1 from closed_accounts c where c.account_id = l.account_id)
+              order by expires_at limit $4 for update skip locked)
          returning account_id, mailbox_id",
         owner,
         now.to_sqlx() as _,

@@ -75,7 +75,8 @@ pub(crate) async fn begin(
     let begun = sqlx::query_as!(
         Attempt,
         "update outgoing set state = 'SENDING', attempts = attempts + 1
-         where account_id = $1 and state = 'PENDING' and message_id =
+         where account_id = $1 and state = 'PENDING'
+         and not exists (select 1 from closed_accounts where account_id = $1) and message_id =
              (select message_id from outgoing where account_id = $1 and mailbox_id = $2 and state = 'PENDING'
               and due_at <= $3 order by due_at, message_id limit 1 for update skip locked)
          returning message_id, to_email, to_name, subject, body, in_reply_to, thread, rfc_message_id, attempts, created_at",

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::owned::Owned;
 use crate::{
     error::{Error, words},
-    shared::{FLEET, Shared},
+    shared::{CLOSED, FLEET, Shared},
     store::leases,
 };
 
@@ -45,21 +45,27 @@ struct Fleet {
 
 async fn run(shared: Arc<Shared>) -> Result<(), Infallible> {
     let mut woken = shared.database.wake().subscribe(FLEET);
+    let mut closed = shared.database.wake().subscribe(CLOSED);
     let pause = shared.config.lease / LOOKS;
+    let mut keep_after = pause;
     let mut fleet = Fleet { shared, owner: ids::new_id(), running: HashMap::new(), kept: Instant::now() };
     loop {
-        if let Err(error) = fleet.round(pause).await {
+        if let Err(error) = fleet.round(keep_after).await {
             tracing::warn!(error = words(&error), "the leases of the mailboxes could not be kept");
             fleet.let_go_of_what_others_may_have();
         }
-        woken.within(pause).await;
+        keep_after = tokio::select! {
+            _ = woken.within(pause) => pause,
+            // Keeping the leases says which of them are no longer there.
+            _ = closed.within(pause) => Duration::ZERO,
+        };
     }
 }
 
 impl Fleet {
-    async fn round(&mut self, pause: Duration) -> Result<(), Error> {
+    async fn round(&mut self, keep_after: Duration) -> Result<(), Error> {
         let mut connection = self.shared.database.pool().acquire().await?;
-        if self.kept.elapsed() >= pause {
+        if self.kept.elapsed() >= keep_after {
             let now = Instant::now();
             let until = after(self.shared.clock.now(), self.shared.config.lease);
             let kept = leases::keep(&mut connection, self.owner, until).await?;

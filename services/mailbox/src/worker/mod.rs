@@ -1,6 +1,7 @@
 //! The loops that keep mailboxes in sync and send their mail.
 
 mod alert;
+pub(crate) mod closing;
 pub(crate) mod fleet;
 mod ingest;
 mod owned;

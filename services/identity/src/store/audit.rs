@@ -34,9 +34,13 @@ pub async fn is_account(tx: &mut PgConnection, account: Uuid) -> Result<bool, Er
     Ok(found.fetch_one(tx).instrument(span("look for account")).await?)
 }
 
-/// Accounts for which something waits.
-pub async fn waiting(tx: &mut PgConnection, limit: i64) -> Result<Vec<Uuid>, Error> {
-    let found = sqlx::query_scalar!("select distinct account_id from audit_inbox limit $1", limit);
+/// Accounts for which something waits, by their ids, those after `after`.
+pub async fn waiting(tx: &mut PgConnection, after: Option<Uuid>, limit: i64) -> Result<Vec<Uuid>, Error> {
+    let found = sqlx::query_scalar!(
+        "select distinct account_id from audit_inbox where $1::uuid is null or account_id > $1 order by account_id limit $2",
+        after,
+        limit
+    );
     Ok(found.fetch_all(tx).instrument(span("find waiting audit events")).await?)
 }
 

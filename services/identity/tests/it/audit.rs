@@ -81,6 +81,17 @@ impl House {
         assert!(done.rows_affected() > 0, "{statement}");
     }
 
+    /// Nothing is appended to any log until what this gives is dropped: a call that verifies one is written down, too.
+    async fn at_rest(&self) -> sqlx::Transaction<'static, sqlx::Postgres> {
+        eventually("nothing waits", LIMIT, async || {
+            let mut held = self.database.pool.begin().await.unwrap();
+            sqlx::query("lock table audit_inbox in exclusive mode").execute(&mut *held).await.unwrap();
+            let waiting = sqlx::query_scalar::<_, i64>("select count(*) from audit_inbox").fetch_one(&mut *held);
+            (waiting.await.unwrap() == 0).then_some(held)
+        })
+        .await
+    }
+
     /// An account whose log has grown and grows no more: the number of its last entry.
     async fn settled(&self, owner: &Member) -> i64 {
         for name in ["One", "Two", "Three", "Four"] {
@@ -205,6 +216,7 @@ async fn a_changed_removed_moved_or_truncated_entry_is_noticed() {
     let owner = house.owner("owner@example.com").await;
     let account = owner.user.account_id.clone();
     let last = house.settled(&owner).await;
+    let _at_rest = house.at_rest().await;
     let head = house.audit_head(&owner).await;
     assert_eq!(house.verify(&account, &[&head]).await.flaw(), AuditFlaw::Unspecified);
 
@@ -240,6 +252,20 @@ async fn a_changed_removed_moved_or_truncated_entry_is_noticed() {
     assert_eq!(house.verify(&account, &[]).await.flaw(), AuditFlaw::Unspecified, "it agrees with itself");
     assert_eq!(house.flaw(&account, &[&head]).await, (AuditFlaw::Truncated, 2), "an exported head tells");
     assert_eq!(head.number, last);
+}
+
+#[tokio::test]
+async fn a_chain_that_cannot_go_on_keeps_no_other_account_waiting() {
+    let house = House::new().await;
+    let (first, second) = (house.owner("first@example.com").await, house.owner("second@example.com").await);
+    house.settled(&first).await;
+    // The next entry's number is taken.
+    let back = "update audit_heads set exported = 0, number = number - 1 where account_id = $1";
+    house.sql(back, &first.user.account_id).await;
+    house.rename(&first, "Five").await;
+    eventually("it waits", LIMIT, async || house.count("audit_inbox").await > 0).await;
+    house.settled(&second).await;
+    assert!(house.count("audit_inbox").await > 0, "it waits still");
 }
 
 #[tokio::test]

@@ -1,11 +1,15 @@
 //! Puts what the feeds told into the chains of the accounts.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
-use diwan_runtime::{Drain, worker::supervise};
+use diwan_runtime::{
+    Drain,
+    worker::{chain as causes, supervise},
+};
 use diwan_store::Database;
 use prost::Message as _;
 use sqlx::PgConnection;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::BELL;
@@ -19,6 +23,8 @@ use crate::{
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// How many accounts a look finds.
 const ACCOUNTS: i64 = 100;
+/// A chain that cannot go on, because somebody has touched it, is tried again so often.
+const TRY_AGAIN: Duration = Duration::from_mins(1);
 /// How many entries one transaction appends.
 const ENTRIES: i64 = 500;
 
@@ -27,17 +33,46 @@ pub fn start(drain: &Drain, database: Database) {
     supervise(drain, "audit chain", move || chain_all(database.clone()));
 }
 
+/// Round after round over all accounts, a batch each, so that neither one with much to tell nor one whose chain cannot go on keeps
+/// the others waiting.
 async fn chain_all(database: Database) -> Result<(), Error> {
     let mut woken = database.wake().subscribe(BELL);
+    let mut stuck = HashMap::new();
     loop {
-        let mut connection = database.pool().acquire().await?;
-        let accounts = audit::waiting(&mut connection, ACCOUNTS).await?;
-        drop(connection);
-        for account in &accounts {
-            chain(&database, *account).await?;
+        let (mut after, mut idle) = (None, true);
+        loop {
+            let mut connection = database.pool().acquire().await?;
+            let accounts = audit::waiting(&mut connection, after, ACCOUNTS).await?;
+            drop(connection);
+            let Some(last) = accounts.last() else { break };
+            after = Some(*last);
+            for account in accounts {
+                idle &= !chain_if_possible(&database, account, &mut stuck).await?;
+            }
         }
-        if accounts.is_empty() {
+        if idle {
             woken.within(LOOK_AGAIN).await;
+        }
+    }
+}
+
+/// Whether something was appended. Only what concerns every account is an error.
+async fn chain_if_possible(
+    database: &Database,
+    account: Uuid,
+    stuck: &mut HashMap<Uuid, Instant>,
+) -> Result<bool, Error> {
+    if stuck.get(&account).is_some_and(|since| since.elapsed() < TRY_AGAIN) {
+        return Ok(false);
+    }
+    stuck.remove(&account);
+    match chain(database, account).await {
+        Ok(()) => Ok(true),
+        Err(Error::Store(error)) if error.is_retryable() || error.is_unavailable() => Err(error.into()),
+        Err(error) => {
+            tracing::error!(%account, error = causes(&error), "what happened in an account cannot be put into its audit log");
+            stuck.insert(account, Instant::now());
+            Ok(false)
         }
     }
 }

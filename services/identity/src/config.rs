@@ -17,7 +17,7 @@ const LINE_A_RUN: usize = 32;
 const SIGNING_KEY_DAYS: NonZero<u16> = NonZero::new(30).unwrap();
 const FAILURES_PER_ADDRESS: NonZero<u16> = NonZero::new(10).unwrap();
 /// An office, or everybody of a mobile carrier, may be behind one.
-const FAILURES_PER_IP: NonZero<u16> = NonZero::new(100).unwrap();
+const FAILURES_PER_IP: NonZero<u32> = NonZero::new(100).unwrap();
 
 /// How long an account that is being closed can still be kept.
 const GRACE_DAYS: NonZero<u16> = NonZero::new(30).unwrap();

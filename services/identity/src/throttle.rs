@@ -27,7 +27,7 @@ pub struct Limits {
     /// For one e-mail address or user.
     pub per_address: NonZero<u16>,
     /// For one IP address, behind which many people may be.
-    pub per_ip: NonZero<u16>,
+    pub per_ip: NonZero<u32>,
 }
 
 /// What is counted: failures of one kind by one subject. The order of the subjects of a try is the order of their locks.
@@ -43,7 +43,7 @@ pub struct Subject {
 impl Limits {
     /// Who signs in: the address, and the IP address where it is known.
     pub fn sign_in(self, email_key: &str, address: Option<IpAddr>) -> Vec<Subject> {
-        let policy = Policy { limit: self.per_address, reset_after: Some(RESET_AFTER) };
+        let policy = Policy { limit: self.per_address.into(), reset_after: Some(RESET_AFTER) };
         let email = Subject { counter: SIGN_IN, key: digest(email_key.as_bytes()), policy, forgiven: true };
         std::iter::once(email).chain(self.ip("SIGN_IN_FROM_IP", address)).collect()
     }
@@ -68,7 +68,7 @@ impl Limits {
     /// Who gives a code, for a challenge or to prove himself once more. Counted apart from passwords: whoever fails here knows the
     /// password.
     pub fn code(self, user: Uuid, address: Option<IpAddr>) -> Vec<Subject> {
-        let policy = Policy { limit: self.per_address, reset_after: Some(RESET_AFTER) };
+        let policy = Policy { limit: self.per_address.into(), reset_after: Some(RESET_AFTER) };
         let user = Subject { counter: CODE, key: digest(user.as_bytes()), policy, forgiven: true };
         std::iter::once(user).chain(self.ip("CODE_FROM_IP", address)).collect()
     }
@@ -101,7 +101,7 @@ impl Limits {
     }
 
     fn of(self, counter: &'static str, key: &[u8], forgiven: bool) -> Subject {
-        let policy = Policy { limit: self.per_address, reset_after: None };
+        let policy = Policy { limit: self.per_address.into(), reset_after: None };
         Subject { counter, key: digest(key), policy, forgiven }
     }
 

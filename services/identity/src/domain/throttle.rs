@@ -15,7 +15,7 @@ const LONGEST_DELAY: Duration = Duration::from_mins(15);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// So many in a window bring delays.
-    pub limit: NonZero<u16>,
+    pub limit: NonZero<u32>,
     /// So many without a success between need a reset, whatever the time between them.
     pub reset_after: Option<i32>,
 }
@@ -67,10 +67,8 @@ impl Failures {
         let calm = now >= after(max(self.window_began, self.closed_until), WINDOW);
         let (before, window_began) = if calm || self.recent == 0 { (0, now) } else { (self.recent, self.window_began) };
         let recent = before.saturating_add(1);
-        let closed_until = match u32::try_from(recent - i32::from(policy.limit.get())) {
-            Ok(beyond) => after(now, delay(beyond)),
-            Err(_) => self.closed_until,
-        };
+        let beyond = u32::try_from(recent).unwrap_or_default().checked_sub(policy.limit.get());
+        let closed_until = beyond.map_or(self.closed_until, |beyond| after(now, delay(beyond)));
         Self { recent, window_began, in_a_row: self.in_a_row.saturating_add(1), closed_until }
     }
 }
@@ -108,6 +106,15 @@ mod tests {
             assert_eq!(failures.verdict(POLICY, now), Verdict::Open);
             failures = failures.with_another(POLICY, now);
         }
+    }
+
+    #[test]
+    fn a_limit_for_a_whole_carrier_is_counted_to_its_end() {
+        let many = Policy { limit: NonZero::new(100_000).unwrap(), reset_after: None };
+        let before = Failures { recent: 99_998, ..Failures::none(later(0)) };
+        let last = before.with_another(many, later(0));
+        assert_eq!(last.verdict(many, later(0)), Verdict::Open);
+        assert_ne!(last.with_another(many, later(0)).verdict(many, later(0)), Verdict::Open);
     }
 
     #[test]

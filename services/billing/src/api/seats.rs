@@ -4,8 +4,8 @@ use diwan_access::user;
 use diwan_fault::Fields;
 use diwan_feed::{Record, time::from_proto};
 use diwan_proto::billing::v1::{
-    self as proto, ListSeatsRequest, ListSeatsResponse, ReleaseSeatRequest, ReleaseSeatResponse, TakeSeatRequest, TakeSeatResponse,
-    seat_service_server::SeatService,
+    self as proto, ListSeatsRequest, ListSeatsResponse, ReleaseSeatRequest, ReleaseSeatResponse, TakeSeatRequest,
+    TakeSeatResponse, seat_service_server::SeatService,
 };
 use diwan_store::Page;
 use jiff::Timestamp;

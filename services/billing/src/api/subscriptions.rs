@@ -4,8 +4,8 @@ use diwan_access::user;
 use diwan_fault::Fields;
 use diwan_feed::Record;
 use diwan_proto::billing::v1::{
-    self as proto, GetSubscriptionRequest, GetSubscriptionResponse, SetSeatLimitRequest, SetSeatLimitResponse, StartTrialRequest,
-    StartTrialResponse, subscription_service_server::SubscriptionService,
+    self as proto, GetSubscriptionRequest, GetSubscriptionResponse, SetSeatLimitRequest, SetSeatLimitResponse,
+    StartTrialRequest, StartTrialResponse, subscription_service_server::SubscriptionService,
 };
 use diwan_runtime::clock::after;
 use diwan_store::answers;

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::{
     api::Api,
     change::departments as change,
-    domain::{Department, DepartmentChanges},
+    domain::{Department, DepartmentChanges, Place},
     error::Error,
     store::departments,
 };
@@ -193,7 +193,9 @@ fn changes(fields: &mut Fields, department: &proto::Department, mask: Option<&Fi
     let named = |field: &str| paths.iter().any(|path| path == field);
     DepartmentChanges {
         name: named("name").then(|| name(fields, "department.name", &department.name)),
-        parent: named("parent_id").then(|| fields.optional_uuid("department.parent_id", &department.parent_id)),
+        place: named("parent_id")
+            .then(|| fields.optional_uuid("department.parent_id", &department.parent_id))
+            .map(|parent| parent.map_or(Place::Top, Place::Below)),
         head: named("head_id").then(|| fields.uuid("department.head_id", &department.head_id)),
     }
 }

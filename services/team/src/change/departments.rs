@@ -43,7 +43,7 @@ pub(crate) async fn update(
     if let Some(head) = changes.head {
         require_user(tx, account, head).await?;
     }
-    if changes.parent.is_some() {
+    if changes.place.is_some() {
         require_place(tx, account, &department).await?;
     }
     save(tx, account, &department, now).await?;

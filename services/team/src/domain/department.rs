@@ -30,18 +30,30 @@ impl Department {
         if let Some(name) = &changes.name {
             self.name.clone_from(name);
         }
-        self.parent = changes.parent.unwrap_or(self.parent);
+        match changes.place {
+            Some(Place::Top) => self.parent = None,
+            Some(Place::Below(above)) => self.parent = Some(above),
+            None => {}
+        }
         self.head = changes.head.unwrap_or(self.head);
         self.version += 1;
         self
     }
 }
 
+/// Where a department is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// At the top.
+    Top,
+    /// Right below another.
+    Below(Uuid),
+}
+
 /// New values of some fields.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DepartmentChanges {
     pub(crate) name: Option<String>,
-    /// `Some(None)`: to the top.
-    pub(crate) parent: Option<Option<Uuid>>,
+    pub(crate) place: Option<Place>,
     pub(crate) head: Option<Uuid>,
 }

@@ -4,6 +4,6 @@ mod department;
 mod membership;
 mod team;
 
-pub(crate) use department::{DEEPEST, Department, DepartmentChanges};
+pub(crate) use department::{DEEPEST, Department, DepartmentChanges, Place};
 pub(crate) use membership::Membership;
 pub(crate) use team::{Changes, Settings, Team, Visibility, fallback_name, name_key};

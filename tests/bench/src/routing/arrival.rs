@@ -8,7 +8,7 @@ use diwan_e2e::{
     door::{Door, request_id},
 };
 use diwan_proto::conversation::v1::{IngestMessageRequest, ingest_service_client::IngestServiceClient};
-use diwan_runtime::SystemClock;
+use diwan_runtime::{Clock as _, SystemClock};
 use tonic::{
     Request, Status,
     metadata::{AsciiMetadataKey, AsciiMetadataValue},
@@ -46,7 +46,7 @@ impl Arrivals {
             subject: "Where is my order?".into(),
             text: "It was to come on Monday.".into(),
             rfc_message_id: format!("{id}@customers.example"),
-            received_at: Some(std::time::SystemTime::now().into()),
+            received_at: Some(std::time::SystemTime::from(SystemClock.now()).into()),
             ..IngestMessageRequest::default()
         };
         let mut request = Request::new(message);

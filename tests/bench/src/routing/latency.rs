@@ -34,27 +34,27 @@ pub(super) async fn measure(report: &mut Report) -> Result<(), Failure> {
     let staff = Staff::hire(&scene, TEAMS, AGENTS_A_TEAM).await?;
     let address = scene.installation.address("conversation").ok_or("no conversation service")?;
     let arrivals = Arrivals::open(address, &scene.installation.keys(), &staff.owner.user.account_id).await?;
-    let (shown, mut shows) = mpsc::unbounded_channel();
+    let (assignment, mut assignments) = mpsc::unbounded_channel();
     for inbox in staff.come_in(&scene).await? {
-        tokio::spawn(read(inbox, shown.clone()));
+        tokio::spawn(read(inbox, assignment.clone()));
     }
-    let (arrived, mut arrives) = mpsc::unbounded_channel();
+    let (arrival, mut arrivals_done) = mpsc::unbounded_channel();
     let mut tick = tokio::time::interval(Duration::from_secs(1) / A_SECOND);
     tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
     for team in staff.teams.iter().cycle().take(usize::try_from(A_SECOND * SECONDS)?) {
         tick.tick().await;
-        tokio::spawn(arrive(arrivals.clone(), team.id.clone(), arrived.clone()));
+        tokio::spawn(arrive(arrivals.clone(), team.id.clone(), arrival.clone()));
     }
-    drop((arrived, shown));
+    drop((arrival, assignment));
     let mut committed = HashMap::new();
     let mut order = Vec::new();
-    while let Some((conversation, at)) = arrives.recv().await {
+    while let Some((conversation, at)) = arrivals_done.recv().await {
         committed.insert(conversation.clone(), at);
         order.push(conversation);
     }
     let mut assigned = HashMap::new();
     while assigned.len() < committed.len() {
-        let next = tokio::time::timeout(LAST, shows.recv()).await;
+        let next = tokio::time::timeout(LAST, assignments.recv()).await;
         let (conversation, at) = next.map_err(|_| "not every conversation was assigned")?.ok_or("the inboxes ended")?;
         assigned.entry(conversation).or_insert(at);
     }

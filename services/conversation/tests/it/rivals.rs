@@ -49,7 +49,11 @@ async fn turn(office: &Office, (agents, teams): (&[Person], [Uuid; 2]), random: 
         5 => answered(office.take(anybody, id).await),
         6 => {
             let soon = ahead(SystemClock.now(), Duration::from_millis(random.random_range(1..400)));
-            answered(office.snooze(holder, id, soon).await);
+            match office.snooze(holder, id, soon).await {
+                // So short a time may have passed when it arrives.
+                Err(status) if status.code() == Code::InvalidArgument => {}
+                other => answered(other),
+            }
         }
         7 => answered(office.unsnooze(holder, id).await),
         8 => answered(office.set_priority(&office.owner, id, Priority::Urgent).await),

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use diwan_fault::Fault;
 use diwan_feed::{Event as Raw, FeedServer, Position};
 use diwan_proto::{
     conversation::v1::{
@@ -130,7 +131,7 @@ pub fn decode(response: WatchEventsResponse) -> Result<Option<(Position, Batch)>
     let mut end = None;
     let mut batch = Vec::with_capacity(response.events.len());
     for event in response.events {
-        let raw = Raw::try_from(event).map_err(|error| Status::internal(error.to_string()))?;
+        let raw = Raw::try_from(event).map_err(Fault::internal)?;
         end = Some(raw.position);
         if let Some(happened) = happened(&raw).map_err(Error::from)? {
             batch.push(Event { position: raw.position, account: raw.account, happened });

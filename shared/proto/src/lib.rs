@@ -6,7 +6,7 @@
 include!(concat!(env!("OUT_DIR"), "/diwan.rs"));
 include!(concat!(env!("OUT_DIR"), "/redacted.rs"));
 
-pub use diwan::{access, audit, billing, common, conversation, feed, gateway, identity, mailbox, team};
+pub use diwan::{access, audit, billing, common, conversation, export, feed, gateway, identity, mailbox, team};
 
 /// Every .proto with its imports and custom options, an encoded `google.protobuf.FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -102,7 +102,7 @@ pub(crate) fn admits(rule: &Rule, caller: &Caller) -> bool {
             let himself = user.actor.is_none() || !rule.in_person;
             declares(rule, proto::Caller::User)
                 && himself
-                && (any_role || rule.roles().any(|role| role == user.role) || by_grant)
+                && (any_role || rule.team_lead || rule.roles().any(|role| role == user.role) || by_grant)
         }
         Caller::Principal(_) => declares(rule, proto::Caller::Principal),
         Caller::Service(name) => {

@@ -284,12 +284,15 @@ fn code_of(refusal: FactorRefusal) -> Code {
     match refusal {
         FactorRefusal::CodeRefused => Code::PermissionDenied,
         FactorRefusal::AnswerRefused | FactorRefusal::ChallengeRefused => Code::Unauthenticated,
-        FactorRefusal::EnrolmentNotFound | FactorRefusal::DeviceNotFound => Code::NotFound,
+        FactorRefusal::EnrolmentNotFound | FactorRefusal::DeviceNotFound | FactorRefusal::RecoveryNotFound => {
+            Code::NotFound
+        }
         FactorRefusal::NotAvailable
         | FactorRefusal::Demanded
         | FactorRefusal::Missing
         | FactorRefusal::Own
-        | FactorRefusal::NumberMissing => Code::FailedPrecondition,
+        | FactorRefusal::NumberMissing
+        | FactorRefusal::NumberIsAnother => Code::FailedPrecondition,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The audit log: for owners and admins their account's, for operators every one.
 
-use diwan_access::{Keys, Signer, user};
+use diwan_access::{Keys, Signer, account};
 use diwan_fault::{Fault, Fields};
 use diwan_feed::time::{from_proto, to_proto};
 use diwan_proto::{
@@ -50,7 +50,7 @@ impl AuditService for AuditApi {
         &self,
         request: Request<ListAuditEntriesRequest>,
     ) -> Result<Response<ListAuditEntriesResponse>, Status> {
-        let account = user(&request)?.account_id;
+        let account = account(&request)?;
         let message = request.into_inner();
         let (entries, page) = self.list(Fields::new(), account, message.filter, message.page).await?;
         Ok(Response::new(ListAuditEntriesResponse { entries, page: Some(page) }))
@@ -60,7 +60,7 @@ impl AuditService for AuditApi {
         &self,
         request: Request<GetAuditHeadRequest>,
     ) -> Result<Response<GetAuditHeadResponse>, Status> {
-        let account = user(&request)?.account_id;
+        let account = account(&request)?;
         let head = self.head(account).await.map_err(Fault::from)?;
         let head = self.shown_head(account, head).map_err(Fault::from)?;
         Ok(Response::new(GetAuditHeadResponse { head }))

@@ -9,7 +9,8 @@ use diwan_feed::time::to_proto;
 use diwan_proto::identity::v1::{
     AnswerChallengeRequest, AnswerChallengeResponse, BeginEnrolmentRequest, BeginEnrolmentResponse,
     CompleteEnrolmentRequest, CompleteEnrolmentResponse, Factor, SendChallengeCodeRequest, SendChallengeCodeResponse,
-    SignInChallenge, UserState, challenge_service_server::ChallengeService,
+    SendEnrolmentCodeRequest, SendEnrolmentCodeResponse, SignInChallenge, UserState,
+    challenge_service_server::ChallengeService,
 };
 use diwan_runtime::{clock::after, ids};
 use jiff::Timestamp;
@@ -87,6 +88,13 @@ impl ChallengeService for Api {
         Ok(Response::new(self.enrol(&token).await?))
     }
 
+    async fn send_enrolment_code(
+        &self,
+        request: Request<SendEnrolmentCodeRequest>,
+    ) -> Result<Response<SendEnrolmentCodeResponse>, Status> {
+        Ok(Response::new(self.send_enrolment(request.into_inner()).await?))
+    }
+
     async fn complete_enrolment(
         &self,
         request: Request<CompleteEnrolmentRequest>,
@@ -116,10 +124,12 @@ impl Api {
         }
         let (token, expires_at) = (Token::new(user.account_id, ids::new_id()), after(now, LIFE));
         challenges::insert(tx, &token, user.id, expires_at).await?;
+        let has_whatsapp_number = !factors.any() && numbers::confirmed(tx, user.account_id, user.id).await?.is_some();
         Ok(Some(SignInChallenge {
             token: token.write(),
             expires_at: Some(to_proto(expires_at)),
             factors: factors.factors().into_iter().map(i32::from).collect(),
+            has_whatsapp_number,
         }))
     }
 

@@ -102,6 +102,7 @@ pub fn second_factors(factors: &SecondFactors) -> proto::SecondFactors {
         factors: factors.factors().into_iter().map(i32::from).collect(),
         recovery_codes_left: factors.recovery_codes,
         version: factors.version,
+        recovery_due_at: None,
     }
 }
 

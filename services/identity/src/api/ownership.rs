@@ -13,13 +13,13 @@ use diwan_proto::identity::v1::{
     ownership_service_server::OwnershipService,
 };
 use diwan_runtime::clock::after;
-use diwan_store::answers::Request as Once;
+use diwan_store::answers::{self, Request as Once};
 use jiff::Timestamp;
 use sqlx::PgConnection;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Api, confirmation::confirm, encode, role::apply};
+use super::{Api, confirmation::confirm, encode, fields, role::apply};
 use crate::{
     domain::{User, handed_over},
     error::Error,
@@ -73,13 +73,23 @@ impl OwnershipService for Api {
 }
 
 impl Api {
-    async fn offer(&self, caller: &Caller, message: OfferOwnershipRequest) -> Result<OfferOwnershipResponse, Fault> {
+    async fn offer(
+        &self,
+        caller: &Caller,
+        mut message: OfferOwnershipRequest,
+    ) -> Result<OfferOwnershipResponse, Fault> {
+        let password = fields::take_password(&mut message.password);
         let mut fields = Fields::new();
         let request_id = fields.request_id(&message.request_id);
         let user_id = fields.uuid("user_id", &message.user_id);
+        fields::required(&mut fields, "password", &password);
         fields.finish()?;
         let (account, owner_id, now) = (caller.account_id, caller.user_id, self.clock.now());
         let once = Once::new(account, &request_id, "OfferOwnership", &message).by(caller.user_id);
+        if let Some(answer) = answers::find(self.database.pool(), &once).await? {
+            return Ok(answer);
+        }
+        self.require_password(&self.find(account, owner_id).await?, password).await?;
         let offer = Offer { owner_id, user_id, expires_at: after(now, LIFE) };
         let send = Job::new(account, Effect::SendOwnershipOffer { user_id });
         let answer = self

@@ -133,7 +133,8 @@ impl Api {
         fields.finish()?;
         let (code, now) = (Code::typed(&code), self.clock.now());
         let confirmed = self.database.transaction("confirm number", async |tx: &mut PgConnection| {
-            redeem(tx, caller, confirmation, &code, now).await
+            let whose = Whose { account: caller.account_id, user: caller.user_id };
+            redeem(tx, whose, confirmation, &code, now).await
         });
         let number = confirmed.await?.ok_or(Error::NumberCodeRefused)?;
         self.effects.wake();
@@ -184,16 +185,16 @@ impl Api {
     }
 }
 
-/// Makes the number that waits the caller's if this is its code; `None` is a refusal, which is committed all the same: it counts as a try.
+/// Makes the number that waits its user's if this is its code; `None` is a refusal, which is committed all the same: it counts as a try.
 /// The alert goes by e-mail: who has taken an account over can change the number, but not the address.
-async fn redeem(
+pub(super) async fn redeem(
     tx: &mut PgConnection,
-    caller: &Caller,
+    whose: Whose,
     confirmation: Uuid,
     code: &Code,
     now: Timestamp,
 ) -> Result<Option<PhoneNumber>, Error> {
-    let (account, user) = (caller.account_id, caller.user_id);
+    let Whose { account, user } = whose;
     users::find_for_update(tx, account, user).await?;
     let pending = numbers::find(tx, account, user).await?.pending;
     let pending = pending.filter(|pending| pending.confirmation == confirmation && pending.until > now);
@@ -204,7 +205,7 @@ async fn redeem(
     }
     numbers::confirm(tx, account, user, now).await?;
     if numbers::is_factor(tx, account, user).await? {
-        factors::forget_trust(tx, Whose { account, user }).await?;
+        factors::forget_trust(tx, whose).await?;
     }
     events::happened(tx, "WHATSAPP_NUMBER_CONFIRMED", account, user, now).await?;
     alerts::queue_by(tx, account, user, Alert::FactorChanged, Way::Mail, now).await?;

@@ -9,12 +9,12 @@ use diwan_proto::{
         ResetUserSecondFactorsResponse, RevocationSubject, SetSecondFactorPolicyRequest, SetSecondFactorPolicyResponse,
     },
 };
-use diwan_store::answers::Request as Once;
+use diwan_store::answers::{self, Request as Once};
 use jiff::Timestamp;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Api, encode, standing::read};
+use super::{Api, encode, fields};
 use crate::{
     domain::{FactorRefusal, Refusal},
     error::Error,
@@ -40,11 +40,20 @@ impl Api {
     pub(super) async fn reset_factors(
         &self,
         caller: &Caller,
-        message: &ResetUserSecondFactorsRequest,
+        mut message: ResetUserSecondFactorsRequest,
     ) -> Result<ResetUserSecondFactorsResponse, Fault> {
-        let (request_id, id) = read(&message.request_id, &message.user_id)?;
+        let password = fields::take_password(&mut message.password);
+        let mut fields = Fields::new();
+        let request_id = fields.request_id(&message.request_id);
+        let id = fields.uuid("user_id", &message.user_id);
+        fields::required(&mut fields, "password", &password);
+        fields.finish()?;
         let (whose, now) = (Whose { account: caller.account_id, user: id }, self.clock.now());
-        let once = Once::new(caller.account_id, &request_id, "ResetUserSecondFactors", message).by(caller.user_id);
+        let once = Once::new(caller.account_id, &request_id, "ResetUserSecondFactors", &message).by(caller.user_id);
+        if let Some(answer) = answers::find(self.database.pool(), &once).await? {
+            return Ok(answer);
+        }
+        self.require_password(&self.find(caller.account_id, caller.user_id).await?, password).await?;
         let answer = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             let user = users::find_for_update(tx, whose.account, id).await?.ok_or(Error::UserNotFound)?;
             if id == caller.user_id {
@@ -72,13 +81,19 @@ impl Api {
     pub(super) async fn set_policy(
         &self,
         caller: &Caller,
-        message: &SetSecondFactorPolicyRequest,
+        mut message: SetSecondFactorPolicyRequest,
     ) -> Result<SetSecondFactorPolicyResponse, Fault> {
+        let password = fields::take_password(&mut message.password);
         let mut fields = Fields::new();
         let request_id = fields.request_id(&message.request_id);
+        fields::required(&mut fields, "password", &password);
         fields.finish()?;
         let (account, demanded, now) = (caller.account_id, message.demanded, self.clock.now());
-        let once = Once::new(account, &request_id, "SetSecondFactorPolicy", message).by(caller.user_id);
+        let once = Once::new(account, &request_id, "SetSecondFactorPolicy", &message).by(caller.user_id);
+        if let Some(answer) = answers::find(self.database.pool(), &once).await? {
+            return Ok(answer);
+        }
+        self.require_password(&self.find(account, caller.user_id).await?, password).await?;
         let answer = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             if policies::lock(tx, account).await? != demanded {
                 if demanded && !second_factors::find(tx, account, caller.user_id).await?.any() {

@@ -107,7 +107,7 @@ impl SecondFactorService for Api {
         request: Request<ResetUserSecondFactorsRequest>,
     ) -> Result<Response<ResetUserSecondFactorsResponse>, Status> {
         let caller = user(&request)?;
-        Ok(Response::new(self.reset_factors(&caller, request.get_ref()).await?))
+        Ok(Response::new(self.reset_factors(&caller, request.into_inner()).await?))
     }
 
     async fn get_second_factor_policy(
@@ -124,7 +124,7 @@ impl SecondFactorService for Api {
         request: Request<SetSecondFactorPolicyRequest>,
     ) -> Result<Response<SetSecondFactorPolicyResponse>, Status> {
         let caller = user(&request)?;
-        Ok(Response::new(self.set_policy(&caller, request.get_ref()).await?))
+        Ok(Response::new(self.set_policy(&caller, request.into_inner()).await?))
     }
 }
 

@@ -57,14 +57,18 @@ pub enum FactorRefusal {
     Own,
     /// The user has no confirmed number.
     NumberMissing,
+    /// The user has a confirmed number, and it is another one.
+    NumberIsAnother,
     /// The user trusts no such device.
     DeviceNotFound,
+    /// No recovery of the user's factors goes on.
+    RecoveryNotFound,
 }
 
 impl FactorRefusal {
     /// All of them.
     #[cfg(test)]
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::CodeRefused,
         Self::AnswerRefused,
         Self::ChallengeRefused,
@@ -74,7 +78,9 @@ impl FactorRefusal {
         Self::Missing,
         Self::Own,
         Self::NumberMissing,
+        Self::NumberIsAnother,
         Self::DeviceNotFound,
+        Self::RecoveryNotFound,
     ];
 
     /// As callers see it.
@@ -88,7 +94,9 @@ impl FactorRefusal {
             Self::Missing => "SECOND_FACTOR_MISSING",
             Self::Own => "CANNOT_RESET_OWN_FACTORS",
             Self::NumberMissing => "WHATSAPP_NUMBER_MISSING",
+            Self::NumberIsAnother => "WHATSAPP_NUMBER_IS_ANOTHER",
             Self::DeviceNotFound => "DEVICE_NOT_FOUND",
+            Self::RecoveryNotFound => "FACTOR_RECOVERY_NOT_FOUND",
         }
     }
 }

@@ -21,7 +21,7 @@ use diwan_transport::Transport;
 use jiff::Timestamp;
 use tonic::{Code, Status};
 
-use crate::house::{House, LIMIT, Member, refusal, refused};
+use crate::house::{House, LIMIT, Member, PASSWORD, refusal, refused};
 
 impl House {
     fn ownership(&self) -> OwnershipServiceClient<Transport> {
@@ -29,7 +29,11 @@ impl House {
     }
 
     async fn offer(&self, owner: &Member, user: &str) -> Result<OwnershipOffer, Status> {
-        let request = OfferOwnershipRequest { request_id: ids::new_id().to_string(), user_id: user.into() };
+        let request = OfferOwnershipRequest {
+            request_id: ids::new_id().to_string(),
+            user_id: user.into(),
+            password: PASSWORD.into(),
+        };
         Ok(self.ownership().offer_ownership(owner.says(request)).await?.into_inner().offer.unwrap())
     }
 

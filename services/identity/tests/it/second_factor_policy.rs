@@ -20,7 +20,8 @@ use crate::{
 
 impl House {
     async fn demand(&self, member: &Member, demanded: bool) -> Result<SetSecondFactorPolicyResponse, Status> {
-        let request = SetSecondFactorPolicyRequest { request_id: ids::new_id().to_string(), demanded };
+        let request =
+            SetSecondFactorPolicyRequest { request_id: ids::new_id().to_string(), demanded, password: PASSWORD.into() };
         Ok(self.factors().set_second_factor_policy(member.says(request)).await?.into_inner())
     }
 
@@ -40,12 +41,17 @@ impl House {
             challenge_token: challenge.token.clone(),
             code: code.into(),
             trust_device: true,
+            factor: Factor::Unspecified.into(),
         };
         Ok(self.challenges().complete_enrolment(request).await?.into_inner())
     }
 
     async fn reset_factors(&self, actor: &Member, user: &str) -> Result<(), Status> {
-        let request = ResetUserSecondFactorsRequest { request_id: ids::new_id().to_string(), user_id: user.into() };
+        let request = ResetUserSecondFactorsRequest {
+            request_id: ids::new_id().to_string(),
+            user_id: user.into(),
+            password: PASSWORD.into(),
+        };
         self.factors().reset_user_second_factors(actor.says(request)).await.map(drop)
     }
 }

@@ -36,9 +36,15 @@ use crate::{
 };
 
 /// Fields in which any value is good, or bad ones are not told apart on purpose: method, field (`*` for all below), reason.
-const UNCHECKED: [(&str, &str, &str); 44] = [
+const UNCHECKED: &[(&str, &str, &str)] = &[
     ("UpdateDepartment", "department.*", "only what the mask names is looked at"),
     ("CloseAccount", "password", "it is right or not"),
+    ("OfferOwnership", "password", "it is right or not"),
+    ("ResetUserSecondFactors", "password", "it is right or not"),
+    ("SetSecondFactorPolicy", "password", "it is right or not"),
+    ("RefuseFactorRecovery", "password", "a proof is good or not"),
+    ("RefuseFactorRecovery", "code", "a proof is good or not"),
+    ("SendEnrolmentCode", "challenge_token", "a challenge is known or not"),
     ("UpdateProfile", "profile.*", "only what the mask names is looked at"),
     ("GetPicture", "known_etag", "a client may have any"),
     ("SetWhatsAppNumber", "current_password", "it is right or not"),

@@ -65,7 +65,7 @@ async fn nobody_but_the_owner_lets_a_principal_act_for_the_owner() {
     house.principals().set_acting_for(owner.says(act_for(&principal.id, &[&admin.user.id]))).await.unwrap();
     assert!(house.exchange(&secret, "", &admin.user.id).await.is_ok());
     let mut ownership = OwnershipServiceClient::new(house.world.to("identity"));
-    let offer = OfferOwnershipRequest { request_id: id(), user_id: admin.user.id.clone() };
+    let offer = OfferOwnershipRequest { request_id: id(), user_id: admin.user.id.clone(), password: PASSWORD.into() };
     ownership.offer_ownership(owner.says(offer)).await.unwrap();
     ownership.accept_ownership(admin.says(AcceptOwnershipRequest { request_id: id() })).await.unwrap();
     assert_eq!(house.exchange(&secret, "", &admin.user.id).await.unwrap_err().code(), Code::NotFound);
@@ -131,7 +131,7 @@ async fn who_becomes_the_owner_says_again_what_acts_for_him() {
     let secret = house.add_secret(&owner, &principal.id).await.secret;
     assert!(house.exchange(&secret, "", &admin.user.id).await.is_ok());
     let mut ownership = OwnershipServiceClient::new(house.world.to("identity"));
-    let offer = OfferOwnershipRequest { request_id: id(), user_id: admin.user.id.clone() };
+    let offer = OfferOwnershipRequest { request_id: id(), user_id: admin.user.id.clone(), password: PASSWORD.into() };
     ownership.offer_ownership(owner.says(offer)).await.unwrap();
     ownership.accept_ownership(admin.says(AcceptOwnershipRequest { request_id: id() })).await.unwrap();
     let refused = house.exchange(&secret, "", &admin.user.id).await.unwrap_err();

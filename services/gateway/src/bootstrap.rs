@@ -109,10 +109,14 @@ impl BootstrapService for Bootstrap {
             asking.part("billing", self.subscription(&asking)),
         )?;
         let mut missing = Vec::new();
+        let user = user.or_name("identity", &mut missing).and_then(|answer| answer.user);
+        let account = account.or_name("identity", &mut missing).and_then(|answer| answer.account);
+        let teams = teams.or_name("team", &mut missing).unwrap_or_default();
         Ok(Response::new(GetBootstrapResponse {
-            user: user.or_name("identity", &mut missing).and_then(|answer| answer.user),
-            account: account.or_name("identity", &mut missing).and_then(|answer| answer.account),
-            teams: teams.or_name("team", &mut missing).map(|answer| answer.teams).unwrap_or_default(),
+            user,
+            account,
+            teams: teams.teams,
+            led_team_ids: teams.led_team_ids,
             availability: availability.or_name("conversation", &mut missing).and_then(|answer| answer.availability),
             subscription: subscription.or_name("billing", &mut missing).and_then(|answer| answer.subscription),
             missing,

@@ -51,6 +51,7 @@ impl From<Membership> for proto::Membership {
             team_id: membership.team.to_string(),
             user_id: membership.user.to_string(),
             joined_at: Some(to_proto(membership.joined_at)),
+            lead: membership.lead,
         }
     }
 }
@@ -60,7 +61,7 @@ pub(crate) fn team_changed(team: &Team) -> Change {
     Change::new(team.id, team.version, &TeamChanged { team: Some(team.clone().into()) })
 }
 
-/// The event of a membership that began (`member`) or ended.
+/// The event of a membership that began or changed (`member`), or ended.
 pub(crate) fn membership_changed(membership: &Membership, member: bool) -> Change {
     let changed = MembershipChanged { membership: Some(membership.clone().into()), member };
     Change::new(membership.id, membership.version, &changed)

@@ -26,7 +26,8 @@ fn identity() -> Scripted {
 
 fn team() -> Scripted {
     let teams = vec![Team { name: "Support".into(), ..Team::default() }];
-    Scripted::default().says("ListMyTeams", &ListMyTeamsResponse { teams, page: None })
+    let led_team_ids = vec!["support".into()];
+    Scripted::default().says("ListMyTeams", &ListMyTeamsResponse { teams, led_team_ids, page: None })
 }
 
 fn conversation() -> Scripted {
@@ -54,7 +55,7 @@ async fn all_comes_in_one_call_and_each_service_checks_the_callers_token_itself(
     let gateway = gateway(&world, &[]).await;
     let all = ask(&world, &gateway, &owner).await.unwrap();
     assert_eq!((all.user.unwrap().name.as_str(), all.account.unwrap().name.as_str()), ("Ada", "Example"));
-    assert_eq!(all.teams.len(), 1);
+    assert_eq!((all.teams.len(), all.led_team_ids.as_slice()), (1, ["support".to_owned()].as_slice()));
     assert_eq!(all.availability.unwrap().state(), AvailabilityState::Active);
     assert!(all.subscription.is_some());
     assert_eq!(all.pages.len(), 9, "an owner is shown every page: {:?}", all.pages);

@@ -4,8 +4,8 @@ use diwan_access::{account, user};
 use diwan_fault::Fields;
 use diwan_proto::team::v1::{
     AddMemberRequest, AddMemberResponse, JoinTeamsRequest, JoinTeamsResponse, ListMembersRequest, ListMembersResponse,
-    ListMyTeamsRequest, ListMyTeamsResponse, RemoveMemberRequest, RemoveMemberResponse,
-    membership_service_server::MembershipService,
+    ListMyTeamsRequest, ListMyTeamsResponse, RemoveMemberRequest, RemoveMemberResponse, SetTeamLeadRequest,
+    SetTeamLeadResponse, membership_service_server::MembershipService,
 };
 use diwan_store::{Page, answers};
 use jiff::Timestamp;
@@ -68,6 +68,29 @@ impl MembershipService for Api {
         Ok(Response::new(answer))
     }
 
+    async fn set_team_lead(
+        &self,
+        request: Request<SetTeamLeadRequest>,
+    ) -> Result<Response<SetTeamLeadResponse>, Status> {
+        let caller = user(&request)?;
+        let account = caller.account_id;
+        let message = request.into_inner();
+        let mut fields = Fields::new();
+        let request_id = fields.request_id(&message.request_id);
+        let member = (fields.uuid("team_id", &message.team_id), fields.uuid("user_id", &message.user_id));
+        fields.finish()?;
+        let now = self.clock.now();
+        let request = answers::Request::new(account, &request_id, "SetTeamLead", &message).by(caller.user_id);
+        let answer = self
+            .database
+            .answer_once(&request, now, async |tx: &mut PgConnection| {
+                let membership = change::set_lead(tx, account, member, message.lead, now).await?;
+                Ok::<_, Error>(SetTeamLeadResponse { membership: Some(membership.into()) })
+            })
+            .await?;
+        Ok(Response::new(answer))
+    }
+
     async fn list_members(
         &self,
         request: Request<ListMembersRequest>,
@@ -101,7 +124,13 @@ impl MembershipService for Api {
         let mut connection = self.connection().await?;
         let rows = teams::list_of(&mut connection, account, user, page.after().cloned(), page.limit()).await;
         let (teams, info) = page.finish(rows.map_err(Error::from)?, |team| (name_key(&team.settings.name), team.id));
-        Ok(Response::new(ListMyTeamsResponse { teams: teams.into_iter().map(Into::into).collect(), page: Some(info) }))
+        let ids: Vec<Uuid> = teams.iter().map(|team| team.id).collect();
+        let led = memberships::led(&mut connection, account, user, &ids).await.map_err(Error::from)?;
+        Ok(Response::new(ListMyTeamsResponse {
+            teams: teams.into_iter().map(Into::into).collect(),
+            page: Some(info),
+            led_team_ids: led.iter().map(ToString::to_string).collect(),
+        }))
     }
 
     async fn join_teams(&self, request: Request<JoinTeamsRequest>) -> Result<Response<JoinTeamsResponse>, Status> {

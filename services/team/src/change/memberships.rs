@@ -53,6 +53,30 @@ pub(crate) async fn remove(
     Ok(diwan_feed::append(tx, account, now, &[membership_changed(&left, false)]).await?)
 }
 
+/// Gives a member the mark of a lead, or takes it from him. Who is deactivated can only lose it.
+///
+/// A team that is archived meanwhile waits: its row is held. The mark and the membership are one row, so that whoever leaves at the same
+/// moment leaves without it.
+pub(crate) async fn set_lead(
+    tx: &mut PgConnection,
+    account: Uuid,
+    (team, user): (Uuid, Uuid),
+    lead: bool,
+    now: Timestamp,
+) -> Result<Membership, Error> {
+    if teams::hold(tx, account, &[team]).await?.is_empty() {
+        return Err(Error::TeamNotFound(team));
+    }
+    if lead && user_states::is_deactivated(tx, account, user).await? {
+        return Err(Error::UserDeactivated);
+    }
+    let Some(marked) = memberships::set_lead(tx, account, team, user, lead).await? else {
+        return memberships::find(tx, account, team, user).await?.ok_or(Error::UserNotFound(user));
+    };
+    diwan_feed::append(tx, account, now, &[membership_changed(&marked, true)]).await?;
+    Ok(marked)
+}
+
 /// Makes a user known, and a member of these teams. The place of an archived one is taken by the one that received it, that of an
 /// unknown one by the fallback team.
 pub(crate) async fn join(

@@ -7,5 +7,5 @@ mod memberships;
 mod teams;
 
 pub(crate) use hours::{move_zone, set_hours};
-pub(crate) use memberships::{add, join, remove};
+pub(crate) use memberships::{add, join, remove, set_lead};
 pub(crate) use teams::{create, ensure_fallback, update};

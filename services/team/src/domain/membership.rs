@@ -12,6 +12,8 @@ pub(crate) struct Membership {
     pub(crate) user: Uuid,
     /// When he joined last.
     pub(crate) joined_at: Timestamp,
-    /// Rises whenever he joins or leaves.
+    /// Whether he is one of the team's leads.
+    pub(crate) lead: bool,
+    /// Rises whenever he joins or leaves, or the mark changes.
     pub(crate) version: i64,
 }

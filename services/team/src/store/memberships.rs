@@ -15,6 +15,7 @@ struct Row {
     team_id: Uuid,
     user_id: Uuid,
     joined_at: SqlTimestamp,
+    lead: bool,
     version: i64,
 }
 
@@ -25,6 +26,7 @@ impl From<Row> for Membership {
             team: row.team_id,
             user: row.user_id,
             joined_at: row.joined_at.to_jiff(),
+            lead: row.lead,
             version: row.version,
         }
     }
@@ -44,7 +46,7 @@ pub(crate) async fn join(
          on conflict (account_id, team_id, user_id) do update
          set joined_at = excluded.joined_at, left_at = null, version = memberships.version + 1
          where memberships.left_at is not null
-         returning id, team_id, user_id, joined_at, version",
+         returning id, team_id, user_id, joined_at, lead, version",
         account,
         team,
         user,
@@ -67,9 +69,9 @@ pub(crate) async fn leave(
 ) -> Result<Option<Membership>, Error> {
     let left = sqlx::query_as!(
         Row,
-        "update memberships set left_at = $4, version = version + 1
+        "update memberships set left_at = $4, lead = false, version = version + 1
          where account_id = $1 and team_id = $2 and user_id = $3 and left_at is null
-         returning id, team_id, user_id, joined_at, version",
+         returning id, team_id, user_id, joined_at, lead, version",
         account,
         team,
         user,
@@ -81,6 +83,50 @@ pub(crate) async fn leave(
     Ok(left.map(Membership::from))
 }
 
+/// Gives a member the mark of a lead or takes it from him; `None` when it is so already, or he is no member.
+pub(crate) async fn set_lead(
+    tx: &mut PgConnection,
+    account: Uuid,
+    team: Uuid,
+    user: Uuid,
+    lead: bool,
+) -> Result<Option<Membership>, Error> {
+    let marked = sqlx::query_as!(
+        Row,
+        "update memberships set lead = $4, version = version + 1
+         where account_id = $1 and team_id = $2 and user_id = $3 and left_at is null and lead <> $4
+         returning id, team_id, user_id, joined_at, lead, version",
+        account,
+        team,
+        user,
+        lead,
+    )
+    .fetch_optional(tx)
+    .instrument(span("mark lead"))
+    .await?;
+    Ok(marked.map(Membership::from))
+}
+
+/// Which of these teams a user leads.
+pub(crate) async fn led(
+    connection: &mut PgConnection,
+    account: Uuid,
+    user: Uuid,
+    teams: &[Uuid],
+) -> Result<Vec<Uuid>, Error> {
+    let led = sqlx::query_scalar!(
+        "select team_id from memberships where account_id = $1 and user_id = $2 and team_id = any($3) and left_at is null and lead
+         order by team_id",
+        account,
+        user,
+        teams,
+    )
+    .fetch_all(connection)
+    .instrument(span("find led teams"))
+    .await?;
+    Ok(led)
+}
+
 /// The membership of a user in a team.
 pub(crate) async fn find(
     connection: &mut PgConnection,
@@ -90,7 +136,7 @@ pub(crate) async fn find(
 ) -> Result<Option<Membership>, Error> {
     let found = sqlx::query_as!(
         Row,
-        "select id, team_id, user_id, joined_at, version from memberships
+        "select id, team_id, user_id, joined_at, lead, version from memberships
          where account_id = $1 and team_id = $2 and user_id = $3 and left_at is null",
         account,
         team,
@@ -128,7 +174,7 @@ pub(crate) async fn list(
     let (joined_at, user) = after.unzip();
     let rows = sqlx::query_as!(
         Row,
-        "select id, team_id, user_id, joined_at, version from memberships
+        "select id, team_id, user_id, joined_at, lead, version from memberships
          where account_id = $1 and team_id = $2 and left_at is null
            and ($3::timestamptz is null or (joined_at, user_id) > ($3, $4::uuid))
          order by joined_at, user_id limit $5",

@@ -4,10 +4,12 @@
 
 mod access;
 mod archive;
+mod belonging;
 mod departments;
 mod fallback;
 mod hours;
 mod joining;
+mod leads;
 mod memberships;
 mod support;
 mod teams;

@@ -5,11 +5,11 @@ use std::time::Duration;
 use diwan_proto::{
     access::v1::Role,
     common::v1::PageRequest,
-    identity::v1::{User, UserChanged, UserState},
+    identity::v1::UserState,
     team::v1::{AddMemberRequest, ListMembersRequest, ListMyTeamsRequest, RemoveMemberRequest},
 };
 use diwan_runtime::ids;
-use diwan_testkit::{bad_fields, eventually, reason};
+use diwan_testkit::{bad_fields, reason};
 use tonic::Code;
 
 use crate::support::Teams;
@@ -72,21 +72,11 @@ async fn who_is_deactivated_joins_no_further_team_until_he_is_back() {
     let sales = teams.create_named("Sales").await;
     let user = ids::new_id();
     teams.join(0, user, &[&general.id]).await.unwrap();
-    let tell = async |version: i64, state: UserState| {
-        let changed = UserChanged { user: Some(User { state: state.into(), version, ..User::default() }) };
-        teams.identity.write(teams.owner.account, user, version, &changed);
-        let known = "select count(*) from user_states where version = $1";
-        eventually("team has heard of it", Duration::from_secs(10), async || {
-            let query = sqlx::query_scalar::<_, i64>(known).bind(version);
-            query.fetch_one(&teams.database.pool).await.unwrap() == 1
-        })
-        .await;
-    };
-    tell(3, UserState::Deactivated).await;
+    teams.tell(user, 3, UserState::Deactivated).await;
     let refused = teams.add(&sales.id, user).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::FailedPrecondition, "USER_DEACTIVATED"));
     assert_eq!(teams.members(&general.id).await.iter().filter(|member| **member == user).count(), 1, "his teams stay");
-    tell(4, UserState::Active).await;
+    teams.tell(user, 4, UserState::Active).await;
     teams.add(&sales.id, user).await.unwrap();
 }
 

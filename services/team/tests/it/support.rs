@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use diwan_proto::{
     common::v1::PageRequest,
     feed::v1::{Event, WatchEventsRequest, feed_service_client::FeedServiceClient},
+    identity::v1::{User, UserChanged, UserState},
     team::v1::{
         AddMemberRequest, CreateFallbackTeamRequest, CreateTeamRequest, JoinTeamsRequest, ListMembersRequest,
         ListTeamsRequest, Membership, MembershipChanged, RemoveMemberRequest, Team, TeamChanged, UpdateTeamRequest,
@@ -12,7 +13,7 @@ use diwan_proto::{
     },
 };
 use diwan_runtime::{MockClock, ids};
-use diwan_testkit::{FakeFeed, Person, TestDatabase, World};
+use diwan_testkit::{FakeFeed, Person, TestDatabase, World, eventually};
 use diwan_transport::Transport;
 use jiff::Timestamp;
 use prost::{Message, Name};
@@ -144,6 +145,18 @@ impl Teams {
     pub async fn archive(&self, team: &str) {
         let query = sqlx::query("update teams set archived_at = now() where id = $1");
         query.bind(team.parse::<Uuid>().unwrap()).execute(&self.database.pool).await.unwrap();
+    }
+
+    /// Identity says what a user is, and team has heard of it.
+    pub async fn tell(&self, user: Uuid, version: i64, state: UserState) {
+        let changed = UserChanged { user: Some(User { state: state.into(), version, ..User::default() }) };
+        self.identity.write(self.owner.account, user, version, &changed);
+        let known = "select count(*) from user_states where user_id = $1 and version = $2";
+        eventually("team has heard of it", Duration::from_secs(30), async || {
+            let query = sqlx::query_scalar::<_, i64>(known).bind(user).bind(version);
+            query.fetch_one(&self.database.pool).await.unwrap() == 1
+        })
+        .await;
     }
 
     /// Every event so far, as another service sees the feed.

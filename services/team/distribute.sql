@@ -9,5 +9,6 @@ select create_distributed_table('departments', 'account_id', colocate_with => 't
 select create_distributed_table('department_members', 'account_id', colocate_with => 'teams');
 select create_distributed_table('department_trees', 'account_id', colocate_with => 'teams');
 select create_distributed_table('answers', 'account_id', colocate_with => 'teams');
+-- Local to the coordinator, looked through across accounts: account_deletions.
 -- Local to the coordinator: the feed is one order of events over all accounts and one cursor a
 -- followed feed (feed_events, feed_generation, feed_cursors).

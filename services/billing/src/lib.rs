@@ -5,11 +5,14 @@
 
 mod api;
 mod config;
+mod data;
 mod domain;
 mod error;
+mod follow;
 mod store;
 
 use async_trait::async_trait;
+use diwan_account_data::{AccountDataServer, deletion::Deletions};
 use diwan_feed::FeedServer;
 use diwan_launch::{Component, Context};
 use diwan_proto::billing::v1::{
@@ -23,6 +26,8 @@ use crate::{api::Api, config::Config};
 
 /// The migrations of billing's database.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
+
+pub use data::DATA;
 
 /// The billing service.
 pub struct Service;
@@ -43,6 +48,8 @@ impl Component for Service {
         answers::purge_regularly(&context.drain, &pool, &context.clock);
         let database = Database::new(pool.clone(), Wake::start(&context.drain, &pool));
         let feed = FeedServer::new(database.clone(), context.clock.clone(), context.drain.clone());
+        follow::start(&context, &database);
+        Deletions { pool: pool.clone(), blobs: None, data: &DATA, clock: context.clock.clone() }.start(&context.drain);
         let api = Api { database: database.clone(), clock: context.clock, trial: config.trial };
         let methods = Methods::new(self.name())
             .with(SubscriptionServiceServer::new(api.clone()))
@@ -50,6 +57,8 @@ impl Component for Service {
             .with(SeatServiceServer::new(api))
             .await
             .with(feed.into_service())
+            .await
+            .with(AccountDataServer::new(pool, None, &DATA).into_service())
             .await
             .audited(database);
         Ok(methods.into_front(context.admission, &context.drain)?)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use diwan_account_data::hear;
 use diwan_feed::{Event, Handler, consume};
 use diwan_launch::Context;
 use diwan_proto::{
@@ -35,6 +36,6 @@ impl Handler for Follower {
             let deactivated = user.state() == UserState::Deactivated;
             user_states::set(tx, event.account, event.entity, deactivated, event.version).await?;
         }
-        Ok(())
+        Ok(hear(tx, event, self.clock.now()).await?)
     }
 }

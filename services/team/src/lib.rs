@@ -6,6 +6,7 @@
 mod api;
 mod change;
 mod config;
+mod data;
 mod domain;
 mod encode;
 mod error;
@@ -13,6 +14,7 @@ mod follow;
 mod store;
 
 use async_trait::async_trait;
+use diwan_account_data::{AccountDataServer, deletion::Deletions};
 use diwan_feed::FeedServer;
 use diwan_launch::{Component, Context};
 use diwan_proto::team::v1::{
@@ -28,6 +30,8 @@ use crate::{api::Api, config::Config};
 
 /// The migrations of team's database.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
+
+pub use data::DATA;
 
 /// The team service.
 pub struct Service;
@@ -49,6 +53,7 @@ impl Component for Service {
         let database = Database::new(pool.clone(), Wake::start(&context.drain, &pool));
         let feed = FeedServer::new(database.clone(), context.clock.clone(), context.drain.clone());
         follow::start(&context, &database);
+        Deletions { pool: pool.clone(), blobs: None, data: &DATA, clock: context.clock.clone() }.start(&context.drain);
         let api = Api { database: database.clone(), clock: context.clock };
         let methods = Methods::new(self.name())
             .with(TeamServiceServer::new(api.clone()))
@@ -62,6 +67,8 @@ impl Component for Service {
             .with(MembershipServiceServer::new(api))
             .await
             .with(feed.into_service())
+            .await
+            .with(AccountDataServer::new(pool, None, &DATA).into_service())
             .await
             .audited(database);
         Ok(methods.into_front(context.admission, &context.drain)?)

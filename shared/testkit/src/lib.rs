@@ -17,6 +17,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so and fails")]
 
+pub mod account_data;
 mod authority;
 mod database;
 mod distribution;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access;
+mod account_data;
 mod archive;
 mod belonging;
 mod departments;

@@ -1,0 +1,18 @@
+-- What is kept of an account is deleted after its end: how far identity's feed is followed, and which accounts that are.
+-- How far this service has followed the feeds of others. See diwan_feed::consume.
+create table feed_cursors (
+    source      text   primary key,
+    generation  bigint not null,
+    transaction bigint not null,
+    sequence    bigint not null
+);
+
+-- Accounts whose data is deleted, for ever: what comes late of one is found and deleted as well. See diwan_account_data::deletion.
+create table account_deletions (
+    account_id  uuid        primary key,
+    -- When to look for data of it. Who looks has moved this ahead.
+    due_at      timestamptz not null,
+    -- When nothing was left for the first time.
+    finished_at timestamptz
+);
+create index account_deletions_due on account_deletions (due_at);

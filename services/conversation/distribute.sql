@@ -24,3 +24,5 @@ select create_distributed_table('answers', 'account_id', colocate_with => 'teams
 -- local: feed_events
 -- local: feed_generation
 -- local: feed_cursors
+-- Looked through across accounts.
+-- local: account_deletions

@@ -9,6 +9,8 @@ select create_distributed_table('credential_alerts', 'account_id', colocate_with
 select create_reference_table('closed_accounts');
 -- Local, on the coordinator: found without knowing the account, never joined to the tables above.
 select citus_add_local_table_to_metadata('leases');
+-- Local, on the coordinator: looked through across accounts.
+--   account_deletions
 -- Local, on the coordinator: the order of the feed is that of one server's transactions.
 -- How far it follows others is kept there too.
 --   feed_events, feed_generation, feed_cursors

@@ -9,6 +9,7 @@
 mod api;
 mod app;
 mod config;
+mod data;
 mod domain;
 mod error;
 mod flow;
@@ -18,6 +19,7 @@ mod worker;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use diwan_account_data::{AccountDataServer, deletion::Deletions};
 use diwan_feed::FeedServer;
 use diwan_launch::{Component, Context};
 use diwan_proto::conversation::v1::{
@@ -41,6 +43,8 @@ pub(crate) use crate::error::Error;
 
 /// The migrations of conversation's database.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
+
+pub use data::DATA;
 
 /// The largest message that is taken in: the text of a mail, without its attachments.
 const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
@@ -71,6 +75,8 @@ impl Component for Service {
         archiver::start(&app);
         alerts::start(&app);
         sender::start(&app, context.network.to("mailbox").signed(&context.signer));
+        let pool = app.database.pool().clone();
+        Deletions { pool: pool.clone(), blobs: None, data: &DATA, clock: context.clock.clone() }.start(&context.drain);
         let feed = FeedServer::new(app.database.clone(), context.clock.clone(), context.drain.clone());
         let database = app.database.clone();
         let api = Api(app);
@@ -93,6 +99,8 @@ impl Component for Service {
             .with(ingest)
             .await
             .with(feed.into_service())
+            .await
+            .with(AccountDataServer::new(pool, None, &DATA).into_service())
             .await
             .audited(database);
         Ok(methods.into_front(context.admission, &context.drain)?)

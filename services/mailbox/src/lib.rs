@@ -12,6 +12,7 @@
 
 mod api;
 mod config;
+mod data;
 mod domain;
 mod error;
 mod imap;
@@ -26,6 +27,7 @@ mod worker;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use diwan_account_data::{AccountDataServer, deletion::Deletions};
 use diwan_blobs::Blobs;
 use diwan_feed::FeedServer;
 use diwan_launch::{Component, Context};
@@ -44,6 +46,8 @@ use crate::{api::Api, config::Config, shared::Shared};
 
 /// The migrations of the service's database.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
+
+pub use data::DATA;
 
 /// The service.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +72,9 @@ impl Component for Service {
         answers::purge_regularly(&context.drain, &pool, &context.clock);
         worker::fleet::start(&shared);
         worker::closing::start(&context, &shared);
+        let blobs = Some(shared.blobs.clone());
+        let account_data = AccountDataServer::new(pool.clone(), blobs.clone(), &DATA);
+        Deletions { pool, blobs, data: &DATA, clock: context.clock.clone() }.start(&context.drain);
         let api = Api(shared);
         let methods = Methods::new("mailbox")
             .with(MailboxServiceServer::new(api.clone()))
@@ -75,6 +82,8 @@ impl Component for Service {
             .with(SendServiceServer::new(api))
             .await
             .with(feed.into_service())
+            .await
+            .with(account_data.into_service())
             .await
             .audited(database);
         Ok(methods.into_front(context.admission, &context.drain)?)

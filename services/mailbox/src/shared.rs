@@ -11,9 +11,11 @@ use diwan_runtime::{Clock, Drain};
 use diwan_store::Database;
 use diwan_transport::Transport;
 use diwan_vault::Vault;
+use uuid::Uuid;
 
 use crate::{
     config::Config,
+    data::MAILS,
     domain::server::{Password, Security, Server, Side},
     error::Error,
     store::mailboxes::Mailbox,
@@ -40,6 +42,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Where the raw mail and the attachments of an account are kept.
+    pub(crate) fn mails(&self, account: Uuid) -> Blobs {
+        self.blobs.of(MAILS).of(&account.to_string())
+    }
+
     /// One side of a mailbox with its password.
     ///
     /// # Errors

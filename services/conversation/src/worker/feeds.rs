@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use diwan_account_data::hear;
 use diwan_feed::{Event, Handler, consume};
 use diwan_launch::Context;
 use diwan_proto::{
@@ -61,7 +62,9 @@ impl Handler for Follower {
     }
 
     async fn apply(&self, tx: &mut PgConnection, event: &Event) -> Result<(), Error> {
-        let woken = effect(tx, event, self.app.clock.now()).await?;
+        let now = self.app.clock.now();
+        hear(tx, event, now).await?;
+        let woken = effect(tx, event, now).await?;
         self.woken.lock().unwrap_or_else(PoisonError::into_inner).extend(woken);
         Ok(())
     }

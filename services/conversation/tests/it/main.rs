@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "clippy knows only the test functions themselves")]
 
+mod account_data;
 mod acts;
 mod archive;
 mod checker;

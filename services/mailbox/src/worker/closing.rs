@@ -1,4 +1,4 @@
-//! Follows identity: an account that is closed for good has its mailboxes worked on by nobody.
+//! Follows identity: an account that is closed for good has its mailboxes worked on by nobody, and later its data is deleted.
 //!
 //! While it is only closing, they go on: customers still write, and what they wrote is there if the owner keeps his account.
 
@@ -7,6 +7,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use diwan_account_data::hear;
 use diwan_feed::{Event, Handler, consume};
 use diwan_launch::Context;
 use diwan_proto::{
@@ -44,7 +45,7 @@ impl Handler for Follower {
             closed::close(tx, event.account, self.shared.clock.now()).await?;
             self.has_closed.store(true, Ordering::Relaxed);
         }
-        Ok(())
+        hear(tx, event, self.shared.clock.now()).await
     }
 
     fn committed(&self) {

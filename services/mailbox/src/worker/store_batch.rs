@@ -122,7 +122,7 @@ impl Cursor {
         let fate = self.fate(&mut parsed, message.uid, message.internal_date);
         let attachments = attachments(owned, &mut parsed).await?;
         let size = i64::try_from(message.raw.len()).unwrap_or(i64::MAX);
-        let sha256 = owned.shared.blobs.put(message.raw).await?;
+        let sha256 = owned.shared.mails(owned.account).put(message.raw).await?;
         let row = self.row(owned, message.uid, parsed);
         Ok(NewMessage {
             sha256: Some(sha256),
@@ -180,7 +180,7 @@ async fn attachments(owned: &Owned, parsed: &mut Parsed) -> Result<Vec<Attachmen
     let mut attachments = Vec::new();
     for file in std::mem::take(&mut parsed.files) {
         let size = i64::try_from(file.content.len()).unwrap_or(i64::MAX);
-        let sha256 = owned.shared.blobs.put(Bytes::clone(&file.content)).await?;
+        let sha256 = owned.shared.mails(owned.account).put(Bytes::clone(&file.content)).await?;
         attachments.push(Attachment { name: file.name, media_type: file.media_type, size, sha256 });
     }
     Ok(attachments)

@@ -198,7 +198,8 @@ impl Office {
     }
 
     pub fn blob(&self, sha256: &str) -> Vec<u8> {
-        std::fs::read(self.folder.path().join("blobs").join(&sha256[..2]).join(sha256)).unwrap()
+        let mails = self.folder.path().join("blobs/mails").join(self.owner.account.to_string());
+        std::fs::read(mails.join(&sha256[..2]).join(sha256)).unwrap()
     }
 
     pub fn mailboxes(&self) -> MailboxServiceClient<Transport> {

@@ -7,7 +7,7 @@ use diwan_proto::team::v1::{
 
 use uuid::Uuid;
 
-use crate::domain::{Department, Membership, Team, Visibility};
+use crate::domain::{AutomaticReply, Department, Membership, Team, Visibility};
 
 impl From<Visibility> for VisibilityLevel {
     fn from(visibility: Visibility) -> Self {
@@ -39,9 +39,22 @@ impl From<Team> for proto::Team {
             created_at: Some(to_proto(team.created_at)),
             sticky_owner: settings.sticky_owner,
             wait_alert_seconds: settings.wait_alert_seconds,
+            no_answer_after_minutes: settings.no_answer_after_minutes,
+            reassign_when_offline: settings.reassign_when_offline,
+            automatic_reply: (!settings.automatic_reply.is_default()).then(|| (&settings.automatic_reply).into()),
             archived_at: archived_at.map(to_proto),
             receiving_team_id: receiving.flatten().map(|id| id.to_string()).unwrap_or_default(),
         }
+    }
+}
+
+impl From<&AutomaticReply> for proto::AutomaticReply {
+    fn from(reply: &AutomaticReply) -> Self {
+        let text = |(language, text): (&str, &str)| proto::AutomaticReplyText {
+            language: language.to_owned(),
+            text: text.to_owned(),
+        };
+        Self { enabled: reply.enabled, texts: reply.texts().map(text).collect() }
     }
 }
 

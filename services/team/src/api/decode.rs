@@ -7,6 +7,7 @@ use diwan_proto::team::v1::{self as proto, CreateTeamRequest, VisibilityLevel};
 use prost_types::FieldMask;
 use uuid::Uuid;
 
+use super::automatic_reply::automatic_reply;
 use crate::domain::{Changes, Settings, Visibility};
 
 /// The most ids in one list.
@@ -18,10 +19,25 @@ const VISIBILITY_LEVEL: &str = "visibility_level";
 const WIDE_TEAM_IDS: &str = "wide_team_ids";
 const STICKY_OWNER: &str = "sticky_owner";
 const WAIT_ALERT_SECONDS: &str = "wait_alert_seconds";
-const CHANGEABLE: [&str; 7] =
-    [NAME, ASSIGNMENT_LIMIT, TOPIC_MANDATORY, VISIBILITY_LEVEL, WIDE_TEAM_IDS, STICKY_OWNER, WAIT_ALERT_SECONDS];
+const NO_ANSWER_AFTER_MINUTES: &str = "no_answer_after_minutes";
+const REASSIGN_WHEN_OFFLINE: &str = "reassign_when_offline";
+const AUTOMATIC_REPLY: &str = "automatic_reply";
+const CHANGEABLE: [&str; 10] = [
+    NAME,
+    ASSIGNMENT_LIMIT,
+    TOPIC_MANDATORY,
+    VISIBILITY_LEVEL,
+    WIDE_TEAM_IDS,
+    STICKY_OWNER,
+    WAIT_ALERT_SECONDS,
+    NO_ANSWER_AFTER_MINUTES,
+    REASSIGN_WHEN_OFFLINE,
+    AUTOMATIC_REPLY,
+];
 /// 30 days.
 const LONGEST_WAIT: i32 = 30 * 24 * 60 * 60;
+/// 7 days, in minutes.
+const LONGEST_NO_ANSWER: i32 = 7 * 24 * 60;
 
 /// The settings of a new team.
 pub(super) fn settings(fields: &mut Fields, message: &CreateTeamRequest) -> Settings {
@@ -33,6 +49,9 @@ pub(super) fn settings(fields: &mut Fields, message: &CreateTeamRequest) -> Sett
         wide_teams: ids(fields, WIDE_TEAM_IDS, &message.wide_team_ids, 0..=MOST_IDS),
         sticky_owner: message.sticky_owner,
         wait_alert_seconds: wait(fields, WAIT_ALERT_SECONDS, message.wait_alert_seconds),
+        no_answer_after_minutes: no_answer(fields, NO_ANSWER_AFTER_MINUTES, message.no_answer_after_minutes),
+        reassign_when_offline: message.reassign_when_offline,
+        automatic_reply: automatic_reply(fields, AUTOMATIC_REPLY, message.automatic_reply.as_ref()),
     }
 }
 
@@ -55,6 +74,11 @@ pub(super) fn changes(fields: &mut Fields, team: &proto::Team, mask: Option<&Fie
         sticky_owner: named(STICKY_OWNER).then_some(team.sticky_owner),
         wait_alert_seconds: named(WAIT_ALERT_SECONDS)
             .then(|| wait(fields, "team.wait_alert_seconds", team.wait_alert_seconds)),
+        no_answer_after_minutes: named(NO_ANSWER_AFTER_MINUTES)
+            .then(|| no_answer(fields, "team.no_answer_after_minutes", team.no_answer_after_minutes)),
+        reassign_when_offline: named(REASSIGN_WHEN_OFFLINE).then_some(team.reassign_when_offline),
+        automatic_reply: named(AUTOMATIC_REPLY)
+            .then(|| automatic_reply(fields, "team.automatic_reply", team.automatic_reply.as_ref())),
     }
 }
 
@@ -73,6 +97,10 @@ fn limit(fields: &mut Fields, field: &str, value: i32) -> i32 {
 
 fn wait(fields: &mut Fields, field: &str, value: i32) -> i32 {
     fields.number(field, value, 0..=LONGEST_WAIT)
+}
+
+fn no_answer(fields: &mut Fields, field: &str, value: i32) -> i32 {
+    fields.number(field, value, 0..=LONGEST_NO_ANSWER)
 }
 
 fn visibility(fields: &mut Fields, field: &str, value: i32) -> Visibility {

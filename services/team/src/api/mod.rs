@@ -1,6 +1,7 @@
 //! The methods: decode and check, act, encode.
 
 mod archive;
+mod automatic_reply;
 mod decode;
 mod departments;
 mod hours;

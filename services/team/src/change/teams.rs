@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     change::memberships,
-    domain::{Changes, Settings, Team, Visibility, fallback_name},
+    domain::{AutomaticReply, Changes, Settings, Team, Visibility, fallback_name},
     encode::team_changed,
     error::Error,
     store::{accounts, members, teams},
@@ -68,6 +68,9 @@ pub(crate) async fn ensure_fallback(
         wide_teams: Vec::new(),
         sticky_owner: false,
         wait_alert_seconds: 0,
+        no_answer_after_minutes: 0,
+        reassign_when_offline: false,
+        automatic_reply: AutomaticReply::default(),
     };
     let zone = accounts::zone(tx, account).await?;
     let team = Team::new((account, zone), ids::new_id(), settings, true, now);

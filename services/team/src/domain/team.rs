@@ -5,6 +5,8 @@ use diwan_hours::Schedule;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::AutomaticReply;
+
 /// What the members of a team see beside what they hold. The numbers are those of the product and the database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(i16)]
@@ -46,6 +48,12 @@ pub(crate) struct Settings {
     pub(crate) sticky_owner: bool,
     /// After how long in the queue a conversation makes an alert, in seconds; 0: none does.
     pub(crate) wait_alert_seconds: i32,
+    /// After how many minutes of work without an answer a conversation is offered to others; 0: never.
+    pub(crate) no_answer_after_minutes: i32,
+    /// Whether what waits for an answer is offered to others when its holder has gone OFFLINE.
+    pub(crate) reassign_when_offline: bool,
+    /// What customers get who write while it is closed.
+    pub(crate) automatic_reply: AutomaticReply,
 }
 
 /// A team of an account.
@@ -99,6 +107,9 @@ pub(crate) struct Changes {
     pub(crate) wide_teams: Option<Vec<Uuid>>,
     pub(crate) sticky_owner: Option<bool>,
     pub(crate) wait_alert_seconds: Option<i32>,
+    pub(crate) no_answer_after_minutes: Option<i32>,
+    pub(crate) reassign_when_offline: Option<bool>,
+    pub(crate) automatic_reply: Option<AutomaticReply>,
 }
 
 impl Changes {
@@ -110,6 +121,9 @@ impl Changes {
         set(&mut settings.wide_teams, self.wide_teams.as_ref());
         set(&mut settings.sticky_owner, self.sticky_owner.as_ref());
         set(&mut settings.wait_alert_seconds, self.wait_alert_seconds.as_ref());
+        set(&mut settings.no_answer_after_minutes, self.no_answer_after_minutes.as_ref());
+        set(&mut settings.reassign_when_offline, self.reassign_when_offline.as_ref());
+        set(&mut settings.automatic_reply, self.automatic_reply.as_ref());
     }
 }
 
@@ -154,6 +168,9 @@ mod tests {
             wide_teams: vec![own, other],
             sticky_owner: false,
             wait_alert_seconds: 0,
+            no_answer_after_minutes: 0,
+            reassign_when_offline: false,
+            automatic_reply: AutomaticReply::default(),
         };
         let team = Team::new((Uuid::nil(), "UTC".into()), own, settings, false, Timestamp::UNIX_EPOCH);
         assert_eq!((team.settings.wide_teams.as_slice(), team.version), ([other].as_slice(), 1));

@@ -7,7 +7,7 @@ use sqlx::{PgConnection, types::Json};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::domain::{Settings, Team, Visibility, name_key};
+use crate::domain::{AutomaticReply, Settings, Team, Visibility, name_key};
 
 /// The unique index of active names.
 pub(crate) const NAME_INDEX: &str = "teams_active_name";
@@ -26,6 +26,9 @@ struct Row {
     wide_teams: Vec<Uuid>,
     sticky_owner: bool,
     wait_alert_seconds: i32,
+    no_answer_after_minutes: i32,
+    reassign_when_offline: bool,
+    automatic_reply: Json<AutomaticReply>,
     archived_at: Option<SqlTimestamp>,
     receiving_id: Option<Uuid>,
 }
@@ -41,6 +44,9 @@ impl Row {
             wide_teams: self.wide_teams,
             sticky_owner: self.sticky_owner,
             wait_alert_seconds: self.wait_alert_seconds,
+            no_answer_after_minutes: self.no_answer_after_minutes,
+            reassign_when_offline: self.reassign_when_offline,
+            automatic_reply: self.automatic_reply.0,
         };
         Team {
             account,
@@ -61,8 +67,9 @@ pub(crate) async fn insert(tx: &mut PgConnection, team: &Team) -> Result<bool, E
     let settings = &team.settings;
     let result = sqlx::query!(
         "insert into teams (account_id, id, name, name_key, assignment_limit, topic_mandatory, visibility_level,
-                            fallback, version, created_at, sticky_owner, wait_alert_seconds)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                            fallback, version, created_at, sticky_owner, wait_alert_seconds, no_answer_after_minutes,
+                            reassign_when_offline, automatic_reply)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
          on conflict (account_id) where fallback do nothing",
         team.account,
         team.id,
@@ -76,6 +83,9 @@ pub(crate) async fn insert(tx: &mut PgConnection, team: &Team) -> Result<bool, E
         team.created_at.to_sqlx(),
         settings.sticky_owner,
         settings.wait_alert_seconds,
+        settings.no_answer_after_minutes,
+        settings.reassign_when_offline,
+        Json(&settings.automatic_reply) as _,
     )
     .execute(&mut *tx)
     .instrument(span("insert team"))
@@ -94,7 +104,7 @@ pub(crate) async fn save(tx: &mut PgConnection, team: &Team) -> Result<(), Error
         "update teams
          set name = $3, name_key = $4, assignment_limit = $5, topic_mandatory = $6, visibility_level = $7, version = $8,
              working_hours = $9, sticky_owner = $10, wait_alert_seconds = $11, fallback = $12, archived_at = $13,
-             receiving_id = $14
+             receiving_id = $14, no_answer_after_minutes = $15, reassign_when_offline = $16, automatic_reply = $17
          where account_id = $1 and id = $2",
         team.account,
         team.id,
@@ -110,6 +120,9 @@ pub(crate) async fn save(tx: &mut PgConnection, team: &Team) -> Result<(), Error
         team.fallback,
         team.archived.map(|(at, _)| at.to_sqlx()) as _,
         team.archived.and_then(|(_, receiving)| receiving),
+        settings.no_answer_after_minutes,
+        settings.reassign_when_offline,
+        Json(&settings.automatic_reply) as _,
     )
     .execute(&mut *tx)
     .instrument(span("save team"))
@@ -189,7 +202,9 @@ async fn find_in(
     let rows = sqlx::query_as!(
         Row,
         r#"select id, name, assignment_limit, topic_mandatory, visibility_level, fallback, version, created_at,
-                  sticky_owner, wait_alert_seconds, archived_at, receiving_id, working_hours as "working_hours: Json<Schedule>",
+                  sticky_owner, wait_alert_seconds, no_answer_after_minutes, reassign_when_offline,
+                  automatic_reply as "automatic_reply: Json<AutomaticReply>", archived_at, receiving_id,
+                  working_hours as "working_hours: Json<Schedule>",
                   coalesce((select time_zone from accounts where accounts.account_id = teams.account_id),
                            'UTC') as "time_zone!",
                   array(select visible_team_id from team_visible_teams as visible
@@ -243,7 +258,9 @@ pub(crate) async fn list(
     let rows = sqlx::query_as!(
         Row,
         r#"select id, name, assignment_limit, topic_mandatory, visibility_level, fallback, version, created_at,
-                  sticky_owner, wait_alert_seconds, archived_at, receiving_id, working_hours as "working_hours: Json<Schedule>",
+                  sticky_owner, wait_alert_seconds, no_answer_after_minutes, reassign_when_offline,
+                  automatic_reply as "automatic_reply: Json<AutomaticReply>", archived_at, receiving_id,
+                  working_hours as "working_hours: Json<Schedule>",
                   coalesce((select time_zone from accounts where accounts.account_id = teams.account_id),
                            'UTC') as "time_zone!",
                   array(select visible_team_id from team_visible_teams as visible
@@ -277,7 +294,9 @@ pub(crate) async fn list_of(
     let rows = sqlx::query_as!(
         Row,
         r#"select teams.id, name, assignment_limit, topic_mandatory, visibility_level, fallback, teams.version, created_at,
-                  sticky_owner, wait_alert_seconds, archived_at, receiving_id, working_hours as "working_hours: Json<Schedule>",
+                  sticky_owner, wait_alert_seconds, no_answer_after_minutes, reassign_when_offline,
+                  automatic_reply as "automatic_reply: Json<AutomaticReply>", archived_at, receiving_id,
+                  working_hours as "working_hours: Json<Schedule>",
                   coalesce((select time_zone from accounts where accounts.account_id = teams.account_id),
                            'UTC') as "time_zone!",
                   array(select visible_team_id from team_visible_teams as visible

@@ -4,6 +4,7 @@
 
 mod access;
 mod account_data;
+mod answers;
 mod archive;
 mod belonging;
 mod departments;

@@ -3,6 +3,7 @@
 select create_distributed_table('mailboxes', 'account_id');
 select create_distributed_table('messages', 'account_id', colocate_with => 'mailboxes');
 select create_distributed_table('outgoing', 'account_id', colocate_with => 'mailboxes');
+select create_distributed_table('teams', 'account_id', colocate_with => 'mailboxes');
 select create_distributed_table('answers', 'account_id', colocate_with => 'mailboxes');
 select create_distributed_table('credential_alerts', 'account_id', colocate_with => 'mailboxes');
 -- On every node: looked at together with tables of both kinds.

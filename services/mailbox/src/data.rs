@@ -73,6 +73,8 @@ pub static DATA: Data = Data {
                 "created_at",
             ])
             .withholds(&["imap_secret", "smtp_secret", "uid_validity", "cursor_uid", "history_below"]),
+        // Copies of what team keeps.
+        Table::new("teams", &["id"]),
         Table::new("answers", &["request_id"]),
         Table::new("feed_events", &["xid", "seq"]),
         // Nothing begins anew for it.

@@ -4,7 +4,8 @@
 //!   encrypted ([`vault`]).
 //! - [`worker`]: the replicas share the mailboxes through leases; each mailbox has four loops (sync, ingest, send, report)
 //!   in the replica that owns it.
-//! - It follows identity's feed: the mailboxes of an account that is closed for good are worked on by nobody.
+//! - It follows identity's feed: the mailboxes of an account that is closed for good are worked on by nobody; and team's: those of an
+//!   archived team feed the one that has taken its place.
 //! - Mail that lay in INBOX before the mailbox was connected does not become a conversation: syncing starts at the UIDNEXT
 //!   that the test of the settings saw.
 //!
@@ -72,6 +73,7 @@ impl Component for Service {
         answers::purge_regularly(&context.drain, &pool, &context.clock);
         worker::fleet::start(&shared);
         worker::closing::start(&context, &shared);
+        worker::teams::start(&context, &shared);
         let blobs = Some(shared.blobs.clone());
         let account_data = AccountDataServer::new(pool.clone(), blobs.clone(), &DATA);
         Deletions { pool, blobs, data: &DATA, clock: context.clock.clone() }.start(&context.drain);

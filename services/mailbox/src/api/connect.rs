@@ -24,6 +24,7 @@ use crate::{
     store::{
         leases,
         mailboxes::{self, Mailbox},
+        teams,
     },
     vault::Label,
 };
@@ -172,6 +173,9 @@ fn seal(shared: &Shared, account: Uuid, wanted: Wanted, start: probe::Start) -> 
 async fn store(shared: &Shared, request: &Request, mailbox: &Mailbox) -> Result<ConnectMailboxResponse, Error> {
     let now = shared.clock.now();
     let stored = shared.database.answer_once(request, now, async |tx: &mut PgConnection| {
+        // It may have been archived during the tests.
+        let team_id = teams::resolve(tx, mailbox.account_id, mailbox.team_id).await?;
+        let mailbox = &Mailbox { team_id, ..mailbox.clone() };
         mailboxes::insert(tx, mailbox).await.map_err(|error| {
             if error.is_unique_violation(mailboxes::ADDRESS_INDEX) { Error::MailboxTaken } else { error.into() }
         })?;

@@ -1,7 +1,7 @@
 //! The RPCs.
 
 mod connect;
-mod encode;
+pub(crate) mod encode;
 mod mailboxes;
 mod sending;
 

@@ -6,3 +6,4 @@ pub(crate) mod leases;
 pub(crate) mod mailboxes;
 pub(crate) mod messages;
 pub(crate) mod outgoing;
+pub(crate) mod teams;

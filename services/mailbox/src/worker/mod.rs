@@ -10,3 +10,4 @@ mod send;
 mod sent_folder;
 mod store_batch;
 mod sync;
+pub(crate) mod teams;

@@ -11,3 +11,4 @@ mod replicas;
 mod scripted;
 mod sending;
 mod support;
+mod teams;

@@ -28,7 +28,7 @@ use diwan_proto::{
     },
 };
 use diwan_runtime::{Env, SystemClock, ids};
-use diwan_testkit::{Person, TestDatabase, World, eventually};
+use diwan_testkit::{FakeFeed, Person, TestDatabase, World, eventually};
 use diwan_transport::{Front, Methods, Transport};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor, address::Envelope};
 use tempfile::TempDir;
@@ -173,10 +173,19 @@ impl Office {
 
     /// Without the service.
     pub async fn closed() -> Self {
+        Self::closed_with(None).await
+    }
+
+    /// Without the service; what the team service tells comes from `feed`.
+    pub async fn closed_with(feed: Option<&FakeFeed>) -> Self {
         let world = World::new(SystemClock::shared());
         let (folder, team, conversation) = (TempDir::new().unwrap(), ids::new_id(), Conversation::default());
         let ingest = Methods::new("conversation").with(IngestServiceServer::new(conversation.clone())).await;
-        let teams = Methods::new("team").with(TeamServiceServer::new(Teams(team))).await;
+        let teams = match feed {
+            Some(feed) => feed.methods("team").await,
+            None => Methods::new("team"),
+        };
+        let teams = teams.with(TeamServiceServer::new(Teams(team))).await;
         for (name, methods) in [("conversation", ingest), ("team", teams)] {
             let front = methods.into_front(world.admission.clone(), &world.drain).unwrap();
             world.network.slot(name).unwrap().fill(front);

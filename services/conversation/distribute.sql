@@ -21,6 +21,13 @@ select create_distributed_table('routings', 'account_id', colocate_with => 'team
 select create_distributed_table('answers', 'account_id', colocate_with => 'teams');
 
 -- On the coordinator only: one order of events, one cursor a feed.
+select create_distributed_table('bots', 'account_id', colocate_with => 'teams');
+select create_distributed_table('bot_turns', 'account_id', colocate_with => 'teams');
+select create_distributed_table('contact_groups', 'account_id', colocate_with => 'teams');
+select create_distributed_table('notes', 'account_id', colocate_with => 'teams');
+select create_distributed_table('account_languages', 'account_id', colocate_with => 'teams');
+select create_distributed_table('answer_timers', 'account_id', colocate_with => 'teams');
+select create_distributed_table('automatic_replies', 'account_id', colocate_with => 'teams');
 -- local: feed_events
 -- local: feed_generation
 -- local: feed_cursors

@@ -19,6 +19,10 @@ pub struct Settings {
     pub grace: Duration,
     /// DIWAN_CONVERSATION_LEASE_MS: for how long a stream counts as open whose process has gone silent, 15 s.
     pub lease: Duration,
+    /// DIWAN_CONVERSATION_HEARTBEAT_MS: within which time the next heartbeat of a client without a stream is expected, 20 s.
+    pub heartbeat: Duration,
+    /// DIWAN_CONVERSATION_BACKGROUND_MS: the same for a client in the background, 15 min.
+    pub background: Duration,
     /// DIWAN_CONVERSATION_LEDGER_DAYS: for how long the routing's decisions are kept, 30 days.
     pub ledger_kept: Duration,
 }
@@ -36,6 +40,8 @@ impl Settings {
             sweep: env.millis("DIWAN_CONVERSATION_SWEEP_MS", Duration::from_secs(3))?,
             grace: env.millis("DIWAN_CONVERSATION_GRACE_MS", Duration::from_secs(30))?,
             lease: env.millis("DIWAN_CONVERSATION_LEASE_MS", Duration::from_secs(15))?,
+            heartbeat: env.millis("DIWAN_CONVERSATION_HEARTBEAT_MS", Duration::from_secs(20))?,
+            background: env.millis("DIWAN_CONVERSATION_BACKGROUND_MS", Duration::from_mins(15))?,
             ledger_kept: Duration::from_hours(
                 24 * u64::from(env.parse("DIWAN_CONVERSATION_LEDGER_DAYS", "a number", 30_u32)?),
             ),

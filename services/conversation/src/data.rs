@@ -6,6 +6,7 @@ use diwan_account_data::{Data, Table};
 pub static DATA: Data = Data {
     tables: &[
         Table::new("answer_timers", &["conversation_id"]),
+        Table::new("automatic_replies", &["conversation_id", "opens_at"]),
         Table::new("bot_turns", &["conversation_id"]),
         Table::new("sends", &["message_id"]),
         Table::new("notes", &["id"]).shows(&[
@@ -66,6 +67,39 @@ pub static DATA: Data = Data {
             .shows(&["account_id", "id", "team_id", "team_version", "decided_at", "kind", "refusal"])
             .withholds(&["ledger"]),
         Table::new("reassignments", &["id"])
+        Table::new("agent_history", &["team_id", "user_id", "id"]).shows(&[
+            "account_id",
+            "team_id",
+            "user_id",
+            "id",
+            "at",
+            "member",
+            "enabled",
+            "availability",
+            "open_count",
+            "automatic_count",
+            "last_assigned_at",
+            "restart",
+        ]),
+        Table::new("team_history", &["team_id", "id"]).shows(&[
+            "account_id",
+            "team_id",
+            "id",
+            "at",
+            "assignment_limit",
+            "working_hours",
+            "time_zone",
+            "archived",
+        ]),
+        Table::new("priority_history", &["team_id", "id"]).shows(&[
+            "account_id",
+            "team_id",
+            "id",
+            "conversation_id",
+            "at",
+            "from_priority",
+            "to_priority",
+        ]),
             .shows(&[
                 "account_id",
                 "id",

@@ -26,7 +26,8 @@ use diwan_proto::conversation::v1::{
     archive_service_server::ArchiveServiceServer, checker_service_server::CheckerServiceServer,
     conversation_service_server::ConversationServiceServer, handling_service_server::HandlingServiceServer,
     inbox_service_server::InboxServiceServer, ingest_service_server::IngestServiceServer,
-    routing_rule_service_server::RoutingRuleServiceServer, topic_service_server::TopicServiceServer,
+    presence_service_server::PresenceServiceServer, routing_rule_service_server::RoutingRuleServiceServer,
+    simulation_service_server::SimulationServiceServer, topic_service_server::TopicServiceServer,
 };
 use diwan_store::{Database, Wake, answers, pool};
 use diwan_transport::{BoxError, Front, Methods};
@@ -36,7 +37,7 @@ use crate::{
     api::Api,
     app::App,
     config::Settings,
-    worker::{alerts, archiver, feeds, hub, hub::Hub, janitor, presence, reassigner, router, sender, shifts},
+    worker::{alerts, archiver, bots, feeds, hub, hub::Hub, janitor, presence, reassigner, router, sender, shifts, unanswered},
 };
 
 pub(crate) use crate::error::Error;
@@ -78,6 +79,8 @@ impl Component for Service {
         let pool = app.database.pool().clone();
         Deletions { pool: pool.clone(), blobs: None, data: &DATA, clock: context.clock.clone() }.start(&context.drain);
         let feed = FeedServer::new(app.database.clone(), context.clock.clone(), context.drain.clone());
+        unanswered::start(&app);
+        bots::start(&app);
         let database = app.database.clone();
         let api = Api(app);
         let ingest = IngestServiceServer::new(api.clone()).max_decoding_message_size(LARGEST_MESSAGE);
@@ -89,6 +92,8 @@ impl Component for Service {
             .with(HandlingServiceServer::new(api.clone()))
             .await
             .with(ArchiveServiceServer::new(api.clone()))
+            .await
+            .with(PresenceServiceServer::new(api.clone()))
             .await
             .with(CheckerServiceServer::new(api.clone()))
             .await

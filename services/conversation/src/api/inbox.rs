@@ -1,5 +1,7 @@
 //! InboxService.
 
+use std::time::Duration;
+
 use diwan_access::{User, user};
 use diwan_fault::{Fields, language};
 use diwan_feed::Position;
@@ -21,7 +23,7 @@ use crate::{
     Error,
     domain::state::Availability,
     flow,
-    store::presence::{self, Presence},
+    store::presence::{self, NewSession, Presence},
 };
 
 /// How many responses wait for a client that reads slowly.
@@ -105,14 +107,15 @@ impl InboxService for Api {
 }
 
 impl Api {
-    async fn enter(&self, caller: &User, session: Uuid) -> Result<Presence, Error> {
+    /// A live session begins, which lives for `lease` unless it is extended.
+    pub(super) async fn enter(&self, caller: &User, id: Uuid, lease: Duration) -> Result<Presence, Error> {
         let (present, teams) = self
             .0
             .database
             .transaction("enter", async |tx: &mut PgConnection| {
                 let now = self.0.clock.now();
-                let lease_until = presence::lease(now, self.0.settings.lease);
-                flow::presence::enter(tx, caller, session, lease_until, self.0.settings.grace, now).await
+                let session = NewSession { id, sign_in: caller.session_id, lease_until: presence::lease(now, lease) };
+                flow::presence::enter(tx, caller, session, self.0.settings.grace, now).await
             })
             .await?;
         self.0.wake(teams);

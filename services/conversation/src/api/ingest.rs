@@ -19,6 +19,7 @@ use crate::{
     domain::state::Delivery,
     flow::{self, ingest::Incoming},
     store::messages::Attachment,
+    worker::sender,
 };
 
 /// References beyond these are not looked at: the nearest come first.
@@ -41,8 +42,14 @@ impl IngestService for Api {
             .database
             .transaction("ingest", async |tx: &mut PgConnection| flow::ingest::ingest(tx, &mail, now).await)
             .await?;
-        self.0.wake(waits);
-        Ok(Response::new(IngestMessageResponse { conversation_id: id.to_string() }))
+        self.0.wake(ingested.waits);
+        if ingested.heard_by_bot {
+            self.0.bot_spoke();
+        }
+        if ingested.replied {
+            self.0.database.wake().ring(sender::BELL);
+        }
+        Ok(Response::new(IngestMessageResponse { conversation_id: ingested.conversation.to_string() }))
     }
 
     async fn report_delivery(
@@ -104,6 +111,7 @@ fn incoming(message: &IngestMessageRequest, now: Timestamp) -> Result<Incoming, 
         // A clock that runs ahead must not put a mail into the future.
         received_at: message.received_at.as_ref().and_then(from_proto).map_or(now, |received| received.min(now)),
         broken: message.broken,
+        automatic: message.automatic,
         country,
         topics,
     })

@@ -16,6 +16,7 @@ mod topics;
 use std::sync::Arc;
 
 use diwan_access::User;
+mod presence;
 use sqlx::{Postgres, pool::PoolConnection};
 
 use crate::{Error, app::App, domain::scope::Scope, store::scopes};

@@ -21,6 +21,7 @@ pub async fn position(app: &App, account: Uuid, found: &Conversation) -> Result<
         version: found.version,
         priority: found.priority()?,
         queued_at: queued_at.to_jiff(),
+        asked: Vec::new(),
     };
     let (pool, team, now) = (app.database.pool(), found.team_id, app.clock.now());
     let position = queue::ahead(pool, account, team, &place).await? + 1;

@@ -79,12 +79,20 @@ const ENABLED: u32 = 4;
 const HAD_ONE: u32 = 8;
 const STRANGER: u32 = 16;
 
+    /// Of each member who had one of the head and did not answer: which of the head, in its order.
+    #[prost(uint32, repeated, tag = "14")]
+    asked_of: Vec<u32>,
+    /// And who he is, as an index into the members, or [`LEFT`].
+    #[prost(uint32, repeated, tag = "15")]
+    asked: Vec<u32>,
 impl Entry {
     /// Of a batch that was decided at `now` from these.
     pub fn of_batch(decision: &Decision, agents: &[Agent], waiting: &[Waiting], now: Timestamp) -> Self {
         let mut entry = Self { limit: decision.limit.unwrap_or_default(), open: true, ..Self::default() };
         for agent in agents {
             entry.add(agent, now);
+/// In the place of an index into the members: he is none any more.
+const LEFT: u32 = u32::MAX;
         }
         let mut queue: Vec<&Waiting> = waiting.iter().collect();
         queue.sort_by_key(|waiting| waiting.place());
@@ -101,6 +109,8 @@ impl Entry {
     }
 
     /// Of an offer to one agent.
+            entry.asked.extend(waiting.asked.iter().map(|user| index(*user).map_or(LEFT, number)));
+            entry.asked_of.resize(entry.asked.len(), number(place));
     pub fn of_return(decided: &Return, now: Timestamp) -> Self {
         let mut entry = Self { limit: decided.limit.unwrap_or_default(), open: decided.open, ..Self::default() };
         if let Some(agent) = &decided.candidate {
@@ -168,7 +178,8 @@ impl Entry {
             .zip(columns)
             .map(|(conversation, ((version, priority), queued))| {
                 let priority = Priority::of_level(i16::try_from(*priority).ok()?)?;
-                Some(Waiting { conversation, version: *version, priority, queued_at: before(at, *queued)? })
+                let asked = self.asked_of(place, &users)?;
+                Some(Waiting { conversation, version: *version, priority, queued_at: before(at, *queued)?, asked })
             })
             .collect()
     }
@@ -180,6 +191,18 @@ impl Entry {
         ids(&self.conversations)
             .zip(&self.chosen)
             .map(|(conversation, index)| Some((conversation, user(index)?)))
+            .collect()
+    }
+
+    /// Who had the one at this place of the head and did not answer.
+    fn asked_of(&self, place: u32, users: &[Uuid]) -> Option<Vec<Uuid>> {
+        let asked = self.asked_of.iter().zip(&self.asked).filter(|(of, _)| **of == place).map(|(_, index)| *index);
+        asked
+            .map(
+                |index| {
+                    if index == LEFT { Some(Uuid::nil()) } else { users.get(usize::try_from(index).ok()?).copied() }
+                },
+            )
             .collect()
     }
 

@@ -29,16 +29,26 @@ fn agents() -> impl Strategy<Value = Vec<Agent>> {
 }
 
 fn waiting() -> impl Strategy<Value = Vec<Waiting>> {
-    let one = (any::<u128>(), 1..9_i64, prop::sample::select(Priority::ALL.to_vec()), 0..50_i64);
+    let asked = prop_oneof![3 => Just(vec![]), 1 => prop::collection::vec(any::<prop::sample::Index>(), 1..6)];
+    let one = (any::<u128>(), 1..9_i64, prop::sample::select(Priority::ALL.to_vec()), 0..50_i64, asked);
     prop::collection::vec(one, 0..20).prop_map(|drawn| {
-        let waiting = |(conversation, version, priority, queued)| Waiting {
+        let waiting = |(conversation, version, priority, queued, asked): (_, _, _, _, Vec<prop::sample::Index>)| Waiting {
             conversation: Uuid::from_u128(conversation),
             version,
             priority,
             queued_at: before(now(), queued).unwrap(),
+            // Places among the members, which `asked_among` makes ids of.
+            asked: asked.into_iter().map(|index| Uuid::from_u128(index.index(9) as u128)).collect(),
         };
         drawn.into_iter().map(waiting).collect()
     })
+}
+
+/// With members who were asked, and one who has left.
+fn asked_among(agents: &[Agent], waiting: Vec<Waiting>) -> Vec<Waiting> {
+    let user = |place: &Uuid| usize::try_from(place.as_u128()).ok().and_then(|place| agents.get(place));
+    let asked = |asked: Vec<Uuid>| asked.iter().map(|place| user(place).map_or(Uuid::max(), |agent| agent.user)).collect();
+    waiting.into_iter().map(|one| Waiting { asked: asked(one.asked), ..one }).collect()
 }
 
 fn kept(limit: Option<i32>, agents: &[Agent], waiting: &[Waiting]) -> Entry {
@@ -52,6 +62,7 @@ proptest! {
     fn a_kept_decision_is_reproduced_and_says_who_got_what(
         limit in prop::option::of(1..5_i32), agents in agents(), waiting in waiting()
     ) {
+        let waiting = asked_among(&agents, waiting);
         let decision = decide(limit, &agents, &waiting, now());
         let entry = kept(limit, &agents, &waiting);
         prop_assert!(entry.is_reproduced(Kind::Batch, now()));
@@ -61,6 +72,7 @@ proptest! {
 
     #[test]
     fn a_damaged_entry_is_noticed(agents in agents(), waiting in waiting(), place in any::<prop::sample::Index>()) {
+        let waiting = asked_among(&agents, waiting);
         let mut entry = kept(None, &agents, &waiting);
         prop_assume!(!entry.chosen.is_empty() && entry.facts.len() > 1);
         let place = place.index(entry.chosen.len());
@@ -93,6 +105,7 @@ fn the_largest_batch_takes_less_than_forty_kilobytes() {
         version: 3,
         priority: Priority::Normal,
         queued_at: before(now(), 3_600_000_000).unwrap(),
+        asked: Vec::new(),
     };
     let (agents, queue): (Vec<_>, Vec<_>) = ((0..1000).map(agent).collect(), (0..200).map(waiting).collect());
     let size = kept(None, &agents, &queue).encoded_len();

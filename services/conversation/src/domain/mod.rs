@@ -1,5 +1,6 @@
 //! Rules without a database or a network: who gets what, who sees what, how an answer is addressed.
 
+pub mod automatic_reply;
 pub mod contact;
 pub mod expected_wait;
 pub mod give_back;
@@ -13,4 +14,5 @@ pub mod thread;
 pub mod view;
 
 #[cfg(test)]
+pub mod unanswered;
 mod model_tests;

@@ -20,6 +20,9 @@ const USERS: usize = 5;
 #[derive(Clone, Debug)]
 enum Step {
     Arrive { team: usize, priority: Priority, sticky: Option<usize> },
+    StartWithBot { team: usize, priority: Priority },
+    BotHandsOver { which: Index, team: usize, sticky: Option<usize> },
+    BotFails(Index),
     Take { which: Index, user: usize },
     HandOver { which: Index, team: usize },
     Close(Index),
@@ -27,11 +30,14 @@ enum Step {
     Snooze(Index),
     Wake(Index),
     Prioritize { which: Index, priority: Priority },
+    Unanswered(Index),
+    Answered(Index),
     Become { user: usize, availability: Availability },
     Enable { user: usize, enabled: bool },
     Member { team: usize, user: usize, member: bool },
     Limit { team: usize, limit: Option<i32> },
     Hours { team: usize, open: bool },
+    Reassigns { team: usize, reassigns: bool },
     Archive { team: usize, to: usize },
     Unarchive { team: usize },
 }
@@ -62,6 +68,7 @@ fn in_queues() -> impl Strategy<Value = Step> {
     let sticky = prop::option::weighted(0.2, 0..USERS);
     prop_oneof![
         3 => (0..TEAMS, priority(), sticky).prop_map(|(team, priority, sticky)| Step::Arrive { team, priority, sticky }),
+        1 => (0..TEAMS, priority()).prop_map(|(team, priority)| Step::StartWithBot { team, priority }),
         1 => (any::<Index>(), priority()).prop_map(|(which, priority)| Step::Prioritize { which, priority }),
     ]
 }
@@ -72,8 +79,13 @@ fn of_conversations() -> impl Strategy<Value = Step> {
         1 => (any::<Index>(), 0..TEAMS).prop_map(|(which, team)| Step::HandOver { which, team }),
         3 => any::<Index>().prop_map(Step::Close),
         1 => any::<Index>().prop_map(Step::Reopen),
+        1 => (any::<Index>(), 0..TEAMS, prop::option::weighted(0.2, 0..USERS))
+            .prop_map(|(which, team, sticky)| Step::BotHandsOver { which, team, sticky }),
+        1 => any::<Index>().prop_map(Step::BotFails),
         1 => any::<Index>().prop_map(Step::Snooze),
         1 => any::<Index>().prop_map(Step::Wake),
+        3 => any::<Index>().prop_map(Step::Unanswered),
+        1 => any::<Index>().prop_map(Step::Answered),
     ]
 }
 
@@ -91,6 +103,7 @@ fn of_teams() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..TEAMS, prop::option::of(1..4_i32)).prop_map(|(team, limit)| Step::Limit { team, limit }),
         2 => (0..TEAMS, prop::bool::weighted(0.6)).prop_map(|(team, open)| Step::Hours { team, open }),
+        1 => (0..TEAMS, any::<bool>()).prop_map(|(team, reassigns)| Step::Reassigns { team, reassigns }),
         1 => (0..TEAMS, 0..TEAMS).prop_map(|(team, to)| Step::Archive { team, to }),
         1 => (0..TEAMS).prop_map(|team| Step::Unarchive { team }),
     ]
@@ -128,17 +141,15 @@ impl StateMachineTest for Office {
 }
 
 fn happen(world: &mut World, step: Step) {
-    let now = world.now;
     match step {
         Step::Arrive { team, priority, sticky } => {
-            let (team, state) = (world.heir(team), State::Queued);
-            let number = world.conversations.len();
-            let (holder, last_holder) = (None, None);
-            let new = Conversation { team, state, holder, last_holder, priority, queued_at: now, version: 1 };
-            world.conversations.push(new);
+            let number = arrive(world, (team, State::Queued), priority);
             if let Some(agent) = sticky {
                 world.give_back(number, agent);
             }
+        }
+        Step::StartWithBot { team, priority } => {
+            arrive(world, (team, State::Bot), priority);
         }
         Step::Become { user, availability } => {
             let became = world.users[user].enabled && world.users[user].availability != availability;
@@ -147,6 +158,9 @@ fn happen(world: &mut World, step: Step) {
             }
             if became {
                 world.users[user].availability = availability;
+            }
+            if became && availability == Availability::Offline {
+                world.left_by(user);
             }
         }
         Step::Enable { user, enabled } => {
@@ -159,6 +173,7 @@ fn happen(world: &mut World, step: Step) {
         Step::Member { team, user, member } => join_or_leave(world, team, user, member),
         Step::Limit { team, limit } => limited(world, team, limit),
         Step::Hours { team, open } => world.teams[team].open = open,
+        Step::Reassigns { team, reassigns } => world.teams[team].reassigns = reassigns,
         Step::Archive { team, to } if world.teams[team].archived_to.is_none() && world.heir(to) != team => {
             let to = world.heir(to);
             world.archive(team, to);
@@ -169,13 +184,25 @@ fn happen(world: &mut World, step: Step) {
     }
 }
 
+fn arrive(world: &mut World, (team, state): (usize, State), priority: Priority) -> usize {
+    let (team, queued_at) = (world.heir(team), world.now);
+    let (holder, last_holder) = (None, None);
+    let new = Conversation { team, state, holder, last_holder, priority, queued_at, version: 1, asked: vec![] };
+    world.conversations.push(new);
+    world.conversations.len() - 1
+}
+
 fn to_conversation(world: &mut World, step: Step) {
     let (Step::Take { which, .. }
     | Step::HandOver { which, .. }
+    | Step::BotHandsOver { which, .. }
+    | Step::BotFails(which)
     | Step::Close(which)
     | Step::Reopen(which)
     | Step::Snooze(which)
     | Step::Wake(which)
+    | Step::Unanswered(which)
+    | Step::Answered(which)
     | Step::Prioritize { which, .. }) = &step
     else {
         return;
@@ -187,11 +214,18 @@ fn to_conversation(world: &mut World, step: Step) {
     let Conversation { team, state, last_holder, .. } = world.conversations[number];
     match (step, state) {
         // Taking and being given both go above the limit.
-        (Step::Take { user, .. }, State::Queued | State::Open) if world.users[user].enabled => world.hold(number, user),
-        (Step::HandOver { team, .. }, State::Queued | State::Open | State::Snoozed) => {
+        (Step::Take { user, .. }, State::Bot | State::Queued | State::Open) if world.users[user].enabled => world.hold(number, user),
+        (Step::BotHandsOver { team, sticky, .. }, State::Bot) => {
+            world.leave_bot(number, Some(team));
+            if let Some(agent) = sticky {
+                world.give_back(number, agent);
+            }
+        }
+        (Step::BotFails(_), State::Bot) => world.leave_bot(number, None),
+        (Step::HandOver { team, .. }, State::Bot | State::Queued | State::Open | State::Snoozed) => {
             world.queue(number, world.heir(team), world.now);
         }
-        (Step::Close(_), State::Queued | State::Open | State::Snoozed) => world.close(number),
+        (Step::Close(_), State::Bot | State::Queued | State::Open | State::Snoozed) => world.close(number),
         (Step::Snooze(_), State::Open) => world.snooze(number),
         (Step::Reopen(_), State::Closed) | (Step::Wake(_), State::Snoozed) => {
             // A closed one reopens with whatever team is active in its team's place.
@@ -202,6 +236,8 @@ fn to_conversation(world: &mut World, step: Step) {
                 None => world.queue(number, team, world.now),
             }
         }
+        (Step::Unanswered(_), State::Open) => world.unanswered(number),
+        (Step::Answered(_), State::Open | State::Snoozed) => world.conversations[number].asked.clear(),
         (Step::Prioritize { priority, .. }, _) => world.conversations[number].priority = priority,
         _ => {}
     }

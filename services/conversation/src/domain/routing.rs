@@ -38,6 +38,8 @@ pub struct Waiting {
     pub priority: Priority,
     /// Since when it waits.
     pub queued_at: Timestamp,
+    /// Who had it since its customer waits and did not answer, the first of them first.
+    pub asked: Vec<Uuid>,
 }
 
 impl Waiting {
@@ -60,6 +62,8 @@ pub struct Assignment {
     /// When he got it. The assignments of one batch are a microsecond apart, so that "oldest last assignment" knows their order.
     pub at: Timestamp,
 }
+    /// Whether fairness counts it. What others did not answer does not: whoever stands in for them gets no fewer new ones for it.
+    pub counts: bool,
 
 /// Why a member was not a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -130,14 +134,15 @@ fn assign(limit: Option<i32>, candidates: &[Agent], waiting: &[Waiting], now: Ti
     let mut agents = candidates.to_vec();
     let mut assignments = Vec::with_capacity(queue.len());
     for (place, waiting) in (0_u64..).zip(queue) {
-        let Some(Reverse((_, index))) = ready.pop() else { break };
+        let Some(index) = choose(&mut ready, candidates, &waiting.asked) else { break };
+        let counts = waiting.asked.is_empty();
         let at = after(now, Duration::from_micros(place));
         let agent = &mut agents[index];
         agent.open += 1;
-        agent.automatic += 1;
+        agent.automatic += i64::from(counts);
         agent.last = Some(at);
         let Waiting { conversation, version, .. } = *waiting;
-        assignments.push(Assignment { conversation, version, user: agent.user, at });
+        assignments.push(Assignment { conversation, version, user: agent.user, counts, at });
         if hindrance(limit, agent).is_none() {
             ready.push(Reverse((load(limit, agent), index)));
         }
@@ -145,8 +150,28 @@ fn assign(limit: Option<i32>, candidates: &[Agent], waiting: &[Waiting], now: Ti
     assignments
 }
 
-/// One team has one limit, so the lowest share of it is the lowest count.
-fn load(limit: Option<i32>, agent: &Agent) -> Load {
+/// Takes the least loaded of those who have not been asked; where all have been, the one of them whom it was longest ago.
+fn choose(ready: &mut BinaryHeap<Reverse<(Load, usize)>>, candidates: &[Agent], asked: &[Uuid]) -> Option<usize> {
+    let when = |place: usize| asked.iter().position(|user| *user == candidates[place].user);
+    let mut passed_over = Vec::new();
+    let mut chosen = None;
+    while let Some(Reverse(next)) = ready.pop() {
+        if when(next.1).is_none() {
+            chosen = Some(next.1);
+            break;
+        }
+        passed_over.push(next);
+    }
+    if chosen.is_none() {
+        let first = (0..passed_over.len()).min_by_key(|place| when(passed_over[*place].1))?;
+        chosen = Some(passed_over.swap_remove(first).1);
+    }
+    ready.extend(passed_over.into_iter().map(Reverse));
+    chosen
+}
+
+/// How loaded he is. One team has one limit, so the lowest share of it is the lowest count.
+pub fn load(limit: Option<i32>, agent: &Agent) -> Load {
     let load = if limit.is_some() { i64::from(agent.open) } else { agent.automatic };
     (load, agent.last, agent.user)
 }

@@ -29,6 +29,7 @@ fn queue(length: u128) -> Vec<Waiting> {
         version: 1,
         priority: Priority::Normal,
         queued_at: time(0),
+        asked: Vec::new(),
     };
     (0..length).map(waiting).collect()
 }
@@ -54,12 +55,14 @@ fn agents() -> impl Strategy<Value = Vec<Agent>> {
 
 fn waiting() -> impl Strategy<Value = Vec<Waiting>> {
     let priority = prop::sample::select(Priority::ALL.to_vec());
-    prop::collection::vec((priority, 0..4_i64), 0..30).prop_map(|drawn| {
-        let one = |(number, (priority, second))| Waiting {
+    let asked = prop_oneof![3 => Just(vec![]), 1 => prop::collection::vec((1..9_u128).prop_map(Uuid::from_u128), 1..9)];
+    prop::collection::vec((priority, 0..4_i64, asked), 0..30).prop_map(|drawn| {
+        let one = |(number, (priority, second, asked))| Waiting {
             conversation: Uuid::from_u128(number),
             version: 1,
             priority,
             queued_at: time(second),
+            asked,
         };
         (0..).zip(drawn).map(one).collect()
     })
@@ -83,11 +86,13 @@ fn plainly(limit: Option<i32>, agents: &[Agent], waiting: &[Waiting]) -> Vec<(Uu
             // A share in millionths: the limits here are small.
             let share = limit.map_or(0, |limit| agent.open * 1_000_000 / limit);
             let count = if limit.is_none() { agent.automatic } else { 0 };
-            (share, count, agent.last, agent.user)
+            // Who was asked comes after all others, the first of them first.
+            let asked = waiting.asked.iter().position(|user| *user == agent.user).map_or(0, |place| place + 1);
+            (asked, share, count, agent.last, agent.user)
         };
         let Some(agent) = agents.iter_mut().filter(free).min_by_key(load) else { break };
         agent.open += 1;
-        agent.automatic += 1;
+        agent.automatic += i64::from(waiting.asked.is_empty());
         agent.last = Some(after(now(), Duration::from_micros(place)));
         made.push((waiting.conversation, agent.user));
     }
@@ -132,7 +137,7 @@ proptest! {
     fn without_a_limit_equals_end_within_one_of_each_other(count in 1..8_u128, waiting in waiting()) {
         let agents: Vec<_> = (1..=count).map(|number| agent(number, 0, 3)).collect();
         let decision = decide(None, &agents, &waiting, now());
-        let got = |agent: &Agent| decision.assignments.iter().filter(|made| made.user == agent.user).count();
+        let got = |agent: &Agent| decision.assignments.iter().filter(|made| made.counts && made.user == agent.user).count();
         let counts: Vec<_> = agents.iter().map(got).collect();
         prop_assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1, "{counts:?}");
     }
@@ -147,7 +152,7 @@ proptest! {
         for made in &first.assignments {
             let agent = between.iter_mut().find(|agent| agent.user == made.user).unwrap();
             agent.open += 1;
-            agent.automatic += 1;
+            agent.automatic += i64::from(made.counts);
             agent.last = Some(made.at);
         }
         let later = after(now(), Duration::from_micros(cut as u64));
@@ -174,6 +179,30 @@ fn a_full_agent_is_passed_over_and_the_ledger_says_why() {
     let expected =
         [(1, PassedOver::Full), (2, PassedOver::Offline), (3, PassedOver::Watching), (4, PassedOver::Deactivated)];
     assert_eq!(reasons, expected);
+}
+
+#[test]
+fn who_did_not_answer_is_passed_over_while_anybody_else_can_take_it() {
+    let user = Uuid::from_u128;
+    let asked = |asked: &[u128]| {
+        let asked = asked.iter().map(|number| user(*number)).collect();
+        vec![Waiting { asked, ..queue(1).remove(0) }]
+    };
+    let agents = [agent(1, 0, 0), agent(2, 1, 5), agent(3, 2, 9)];
+    for (limit, of, expected) in [
+        (None, &[][..], 1),
+        (None, &[1], 2),
+        (None, &[1, 2], 3),
+        (None, &[3, 2, 1], 3),
+        (Some(2), &[2, 1], 2),
+        (Some(3), &[2, 1], 3),
+        (Some(9), &[77], 1),
+    ] {
+        let decision = decide(limit, &agents, &asked(of), now());
+        assert_eq!(receivers(&decision), [expected], "{limit:?} {of:?}");
+        assert_eq!(decision.assignments[0].counts, of.is_empty());
+    }
+    assert!(decide(Some(2), &agents[2..], &asked(&[1]), now()).assignments.is_empty());
 }
 
 #[test]

@@ -84,6 +84,18 @@ named! {
         Topics = "TOPICS",
         /// Its team was archived.
         TeamArchived = "TEAM_ARCHIVED",
+        /// Its bot handed it over to a team.
+        BotHandedOver = "BOT_HANDED_OVER",
+        /// Its bot left the customer without an answer, or was disabled.
+        BotFailed = "BOT_FAILED",
+        /// The customer left its bot without an answer.
+        CustomerSilent = "CUSTOMER_SILENT",
+        /// Its holder did not answer in time.
+        NoAnswer = "NO_ANSWER",
+        /// Its holder went OFFLINE while it waited for an answer.
+        HolderOffline = "HOLDER_OFFLINE",
+        /// An internal note was added; no transition.
+        Note = "NOTE",
     }
 }
 

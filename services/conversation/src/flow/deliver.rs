@@ -7,7 +7,9 @@ use crate::{
     Error,
     domain::state::{Cause, Delivery},
     store::{
-        Tx, conversations, lost_race, messages,
+        Tx,
+        conversations::{self, Writer},
+        lost_race, messages,
         record::{Changed, Why, record},
     },
 };
@@ -25,7 +27,7 @@ pub async fn note(
     let found = conversations::load(tx, account, &[id]).await?.pop().ok_or(Error::MessageNotFound)?;
     let before = found.facts()?;
     // The conversation before what belongs to it: the lock order.
-    if !conversations::touch(tx, account, id, found.version, found.last_message_at.to_jiff()).await? {
+    if !conversations::touch(tx, account, (id, found.version), Writer::Nobody, found.last_message_at.to_jiff()).await? {
         return Err(lost_race(tx).await);
     }
     if messages::set_delivery(tx, account, message, delivery, error).await? {

@@ -7,7 +7,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{
-    Team,
+    Team, automatic_reply, bot_talk,
     give_back::{self, Offer},
     route::{self, Arrival},
 };
@@ -19,8 +19,8 @@ use crate::{
         state::{Cause, Direction, State},
     },
     store::{
-        Tx, contacts,
-        conversations::{self, New},
+        Tx, bots, contacts,
+        conversations::{self, New, Writer},
         handling, lost_race,
         messages::{self, Attachment, Message},
         record::{Changed, Why, record},
@@ -47,13 +47,28 @@ pub struct Incoming {
     pub attachments: Vec<Attachment>,
     pub received_at: Timestamp,
     pub broken: bool,
+    /// A machine or a mailing list sent it (RFC 3834).
+    pub automatic: bool,
     /// ISO 3166-1 alpha-2, where it is known.
     pub country: Option<String>,
     /// What it is about, as far as the channel has asked.
     pub topics: Vec<Uuid>,
 }
 
-/// Stores a message once. Returns its conversation and, where one waits now, its team.
+/// What became of a message.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ingested {
+    /// Its conversation.
+    pub conversation: Uuid,
+    /// The team in whose queue it waits now, if it does.
+    pub waits: Option<Team>,
+    /// Whether a bot has heard it: it may have answered, and its time runs.
+    pub heard_by_bot: bool,
+    /// Whether its team has replied by itself.
+    pub replied: bool,
+}
+
+/// Stores a message once.
 ///
 /// The message's primary key makes it once: of two deliveries at the same time one waits for the other, starts over, and finds it.
 pub async fn ingest(tx: &mut Tx, mail: &Incoming, now: Timestamp) -> Result<(Uuid, Option<Team>), Error> {
@@ -62,10 +77,12 @@ pub async fn ingest(tx: &mut Tx, mail: &Incoming, now: Timestamp) -> Result<(Uui
     }
     let key = email_key(&mail.from_email);
     let thread = messages::thread(tx, mail.account, mail.mailbox, &mail.nearest_first, key.as_deref()).await?;
-    match thread {
-        Some(id) => continued(tx, mail, id, now).await,
-        None => new(tx, mail, key.as_deref(), now).await,
-    }
+    let ingested = match thread {
+        Some(id) => continued(tx, mail, id, now).await?,
+        None => new(tx, mail, key.as_deref(), now).await?,
+    };
+    let replied = automatic_reply::reply(tx, mail, ingested.conversation, now).await?;
+    Ok(Ingested { replied, ..ingested })
 }
 
 async fn new(tx: &mut Tx, mail: &Incoming, key: Option<&str>, now: Timestamp) -> Result<(Uuid, Option<Team>), Error> {
@@ -74,6 +91,9 @@ async fn new(tx: &mut Tx, mail: &Incoming, key: Option<&str>, now: Timestamp) ->
     let contact = contacts::ensure(tx, account, ids::new_id(), sender, now).await?;
     let routed = route::route(tx, account, arrival(mail, contact)).await?;
     let team = routed.team;
+    // What nobody reads, or a machine has written, no bot answers (RFC 3834 section 2).
+    let asked = routed.bot.filter(|_| key.is_some() && !mail.automatic);
+    let bot = bot_talk::starting(tx, account, (asked, contact), now).await?;
     let conversation = New {
         id: ids::new_id(),
         // The mailbox's, though it may not be known here yet: whoever belongs to it is told when it is.
@@ -86,6 +106,12 @@ async fn new(tx: &mut Tx, mail: &Incoming, key: Option<&str>, now: Timestamp) ->
         topics: &routed.topics,
         created_at: mail.received_at,
     };
+        wants_answer: !mail.automatic,
+    };
+    // Before the conversation is there: the lock order. What is with a bot is offered when it leaves it.
+    let sticky = match bot {
+        None => sticky_owner(tx, account, (team, conversation.id, contact), now).await?,
+        Some(_) => None,
     // Before the conversation is there: the lock order.
     let sticky = sticky_owner(tx, account, (team, conversation.id, contact), now).await?;
     let decision = sticky.map(|offer| offer.decision);
@@ -93,7 +119,12 @@ async fn new(tx: &mut Tx, mail: &Incoming, key: Option<&str>, now: Timestamp) ->
     route::keep(tx, account, (conversation.id, 1), &routed, now).await?;
     store(tx, mail, conversation.id).await?;
     let arrival = Why { decision, ..Why::of(Cause::Arrival) };
-    record(tx, account, arrival, &[Changed::from(conversation.id, None)], now).await?;
+    let arrived = record(tx, account, arrival, &[Changed::from(conversation.id, None)], now).await?;
+    if let (Some(bot), Some(arrived)) = (&bot, arrived.into_iter().next()) {
+        let text = format!("{}\n{}", mail.subject, mail.text);
+        let waits = bot_talk::start(tx, account, (arrived, bot), &text, now).await?;
+        return Ok(Ingested { conversation: conversation.id, waits, heard_by_bot: true, replied: false });
+    }
     let Some(offer) = sticky.filter(|offer| offer.accepted) else {
         return Ok((conversation.id, Some((account, team))));
     };
@@ -140,6 +171,11 @@ async fn continued(tx: &mut Tx, mail: &Incoming, id: Uuid, now: Timestamp) -> Re
         State::Closed => Cause::Reopened,
         State::Snoozed => Cause::Woken,
         _ => Cause::Message,
+    // Before the conversation is locked: the lock order.
+    let bot = match found.bot_id.filter(|_| before.state == State::Bot && !mail.automatic) {
+        Some(bot) => bots::share(tx, account, bot).await?,
+        None => None,
+    };
     };
     let given = match cause {
         Cause::Message => None,
@@ -147,13 +183,19 @@ async fn continued(tx: &mut Tx, mail: &Incoming, id: Uuid, now: Timestamp) -> Re
     };
     // What was given back has the next version, and is ours until the transaction ends.
     let version = found.version + i64::from(given.is_some());
-    if !conversations::touch(tx, account, id, version, mail.received_at).await? {
+    let writer = if mail.automatic { Writer::Nobody } else { Writer::Customer(now) };
+    if !conversations::touch(tx, account, (id, version), writer, mail.received_at).await? {
         return Err(lost_race(tx).await);
     }
     store(tx, mail, id).await?;
     let why = Why { decision: given.and_then(|given| given.decision), ..Why::of(cause) };
-    record(tx, account, why, &[Changed::from(id, Some(before))], now).await?;
-    Ok((id, given.filter(|given| given.waits).map(|given| (account, given.team))))
+    let after = record(tx, account, why, &[Changed::from(id, Some(before))], now).await?;
+    if let (Some(bot), Some(after)) = (&bot, after.into_iter().next()) {
+        let waits = bot_talk::heard(tx, account, (after, bot), &mail.text, now).await?;
+        return Ok(Ingested { conversation: id, waits, heard_by_bot: true, replied: false });
+    }
+    let waits = given.filter(|given| given.waits).map(|given| (account, given.team));
+    Ok(Ingested { conversation: id, waits, ..Ingested::default() })
 }
 
 async fn store(tx: &mut Tx, mail: &Incoming, conversation: Uuid) -> Result<(), Error> {
@@ -170,6 +212,7 @@ async fn store(tx: &mut Tx, mail: &Incoming, conversation: Uuid) -> Result<(), E
         delivery: None,
         delivery_error: String::new(),
         broken: mail.broken,
+        automatic: mail.automatic,
         created_at: mail.received_at.to_sqlx(),
     };
     if messages::insert(tx, mail.account, &message).await? { Ok(()) } else { Err(lost_race(tx).await) }

@@ -16,7 +16,7 @@ use crate::{
     store::{
         Tx, archive, conversations, feed, hours,
         record::{Changed, Why, record},
-        slots, teams, users,
+        slots, teams, unanswered, users,
     },
 };
 
@@ -35,6 +35,8 @@ pub async fn team_changed(
     if let Some(heir) = heir {
         rules::redirect(tx, account, (id, heir), now).await?;
     }
+    unanswered::arm_team(tx, account, id, now).await?;
+    history::team(tx, account, id, now).await?;
     if taken.limit_lifted {
         slots::restart_counts(tx, account, id).await?;
     }

@@ -3,6 +3,10 @@
 pub mod archive;
 pub mod assign;
 pub mod authority;
+pub mod automatic_reply;
+pub mod bot_talk;
+pub mod bot_turns;
+pub mod bots;
 pub mod close;
 pub mod deliver;
 pub mod give_back;
@@ -22,5 +26,9 @@ pub mod topics;
 
 use uuid::Uuid;
 
+pub mod unanswered;
+
+#[cfg(test)]
+mod fairness_tests;
 /// A team whose queue or agents changed, for the routing to look at after the commit.
 pub type Team = (Uuid, Uuid);

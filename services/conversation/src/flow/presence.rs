@@ -13,9 +13,9 @@ use crate::{
     Error,
     domain::state::Availability,
     store::{
-        Tx,
-        presence::{self, Presence},
-        slots, teams, users,
+        Tx, history,
+        presence::{self, NewSession, Presence},
+        slots, teams, unanswered, users,
     },
 };
 
@@ -24,8 +24,7 @@ use crate::{
 pub async fn enter(
     tx: &mut Tx,
     caller: &User,
-    session: Uuid,
-    lease_until: Timestamp,
+    session: NewSession,
     grace: Duration,
     now: Timestamp,
 ) -> Result<(Presence, Vec<Team>), Error> {
@@ -35,12 +34,13 @@ pub async fn enter(
     let present = presence::lock(tx, account, user).await?.filter(|known| known.state != Availability::Offline);
     // Whoever never leaves, but comes back often, would leave a row each time.
     presence::forget_sessions(tx, account, user, Some(presence::before(now, grace))).await?;
-    presence::start_session(tx, account, session, user, lease_until).await?;
+    presence::start_session(tx, account, user, session).await?;
     if let Some(present) = present {
+        presence::adopt(tx, account, user, session.sign_in).await?;
         return Ok((present, Vec::new()));
     }
     let default = if caller.is_administrator() { Availability::Watching } else { Availability::Active };
-    let state = presence::chosen(tx, account, user, caller.session_id).await?.unwrap_or(default);
+    let state = presence::chosen(tx, account, user, session.sign_in).await?.unwrap_or(default);
     Ok((become_available(tx, account, user, state, now).await?, teams))
 }
 
@@ -65,14 +65,31 @@ pub async fn switch(
 /// Makes a user OFFLINE if his last session has been over for the grace period.
 pub async fn leave(tx: &mut Tx, account: Uuid, user: Uuid, grace: Duration, now: Timestamp) -> Result<(), Error> {
     slots::lock_of_user(tx, account, user).await?;
+    leave_if_gone(tx, account, user, grace, now).await
+}
+
+/// One of a user's sign-ins has ended, and what he chose in it: without another live session he is OFFLINE at once. His slots are locked.
+pub async fn sign_out(
+    tx: &mut Tx,
+    (account, user, sign_in): (Uuid, Uuid, Uuid),
+    grace: Duration,
+    now: Timestamp,
+) -> Result<(), Error> {
+    presence::lock(tx, account, user).await?;
+    presence::end_sign_in(tx, account, user, sign_in).await?;
+    leave_if_gone(tx, account, user, grace, now).await
+}
+
+async fn leave_if_gone(tx: &mut Tx, account: Uuid, user: Uuid, grace: Duration, now: Timestamp) -> Result<(), Error> {
     let present = presence::lock(tx, account, user).await?;
-    if !present.is_some_and(|present| present.state != Availability::Offline)
-        || presence::is_live(tx, account, user, grace, now).await?
-    {
+    if !present.is_some_and(|present| present.state != Availability::Offline) {
         return Ok(());
     }
+    // Before the look: one that is extended meanwhile is seen by it, and one that is gone cannot be extended any more.
     presence::forget_sessions(tx, account, user, Some(presence::before(now, grace))).await?;
-    become_available(tx, account, user, Availability::Offline, now).await?;
+    if !presence::is_live(tx, account, user, grace, now).await? {
+        become_available(tx, account, user, Availability::Offline, now).await?;
+    }
     Ok(())
 }
 
@@ -104,6 +121,10 @@ async fn become_available(
         slots::start_at_minimum(tx, account, user, None).await?;
     }
     let presence = presence::set(tx, account, user, state, now).await?;
+    history::agents(tx, account, (None, Some(user)), false, now).await?;
+    if state == Availability::Offline {
+        unanswered::arm_holder(tx, account, user, now).await?;
+    }
     let event = AvailabilityChanged { availability: Some(presence.to_proto()) };
     diwan_feed::append(tx, account, now, &[Change::new(user, presence.version, &event)]).await?;
     Ok(presence)

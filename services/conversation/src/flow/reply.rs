@@ -16,7 +16,7 @@ use crate::{
     },
     store::{
         Tx,
-        conversations::{self, Conversation},
+        conversations::{self, Conversation, Writer},
         lost_race,
         messages::{self, Message},
         record::{Changed, Why, record},
@@ -44,16 +44,58 @@ pub async fn reply(
         return Err(Error::NoAddress);
     }
     // Holding is checked by the version: whoever lost it meanwhile starts over and is told so.
-    if !conversations::touch(tx, account, id, found.version, now).await? {
+    let (message, _) = say(tx, account, &found, Author::User(caller.user_id), text, now).await?;
+    Ok(message)
+}
+
+/// Who writes to a customer.
+#[derive(Clone, Copy, Debug)]
+pub enum Author {
+    /// A person.
+    User(Uuid),
+    /// A bot.
+    Bot(Uuid),
+    /// The team, by its automatic reply.
+    Team,
+}
+
+impl Author {
+    /// The ids of the user and of the bot.
+    pub fn ids(self) -> (Option<Uuid>, Option<Uuid>) {
+        match self {
+            Self::User(user) => (Some(user), None),
+            Self::Bot(bot) => (None, Some(bot)),
+            Self::Team => (None, None),
+        }
+    }
+}
+
+/// Stores what is said to the customer of a conversation that has this version, and has it sent. Returns the conversation after it.
+pub async fn say(
+    tx: &mut Tx,
+    account: Uuid,
+    found: &Conversation,
+    author: Author,
+    text: &str,
+    now: Timestamp,
+) -> Result<(Message, Conversation), Error> {
+    let writer = match author {
+        Author::User(_) => Writer::Person,
+        Author::Bot(_) | Author::Team => Writer::Nobody,
+    };
+    if !conversations::touch(tx, account, (found.id, found.version), writer, now).await? {
         return Err(lost_race(tx).await);
     }
     let parent = messages::parent(tx, account, id).await?;
     let message = outgoing(&found, caller.user_id, text, &parent, now);
     messages::insert(tx, account, &message).await?;
     sends::insert(tx, account, message.id, now).await?;
-    let why = Why::by(Cause::Message, caller.user_id);
-    record(tx, account, why, &[Changed::from(id, Some(before))], now).await?;
-    Ok(message)
+    let why = match author {
+        Author::User(user) => Why::by(Cause::Message, user),
+        Author::Bot(_) | Author::Team => Why::of(Cause::Message),
+    };
+    let after = record(tx, account, why, &[Changed::from(found.id, Some(found.facts()?))], now).await?;
+    Ok((message, after.into_iter().next().ok_or(Error::NotFound)?))
 }
 
 fn outgoing(to: &Conversation, author: Uuid, text: &str, parent: &thread::Parent, now: Timestamp) -> Message {
@@ -73,4 +115,5 @@ fn outgoing(to: &Conversation, author: Uuid, text: &str, parent: &thread::Parent
         broken: false,
         created_at: now.to_sqlx(),
     }
+        automatic: user.is_none(),
 }

@@ -12,7 +12,7 @@ use super::Tx;
 use crate::Error;
 
 /// Every rule, in the order in which they are checked: one that a later one relies on comes first.
-pub const RULES: [Kind; 13] = [
+pub const RULES: [Kind; 15] = [
     Kind::NoTransition,
     Kind::LastTransition,
     Kind::BrokenHistory,
@@ -26,6 +26,8 @@ pub const RULES: [Kind; 13] = [
     Kind::Message,
     Kind::Send,
     Kind::Decision,
+    Kind::Asked,
+    Kind::Bot,
 ];
 
 /// The most violations of one rule and account that are told; the queries say the same.
@@ -99,6 +101,8 @@ pub async fn check(tx: &mut PgConnection, account: Uuid, rule: Kind) -> Result<F
         Kind::Message => messages(tx, account).await?,
         Kind::Send => sends(tx, account).await?,
         Kind::Decision => ledger::decisions(tx, account).await?,
+        Kind::Asked => asked(tx, account).await?,
+        Kind::Bot => bots(tx, account).await?,
         Kind::Unspecified => Vec::new(),
     };
     let count = rows.first().map_or(0, |row| row.total);
@@ -263,6 +267,37 @@ async fn entitlements(tx: &mut Tx, account: Uuid) -> sqlx::Result<Vec<Row>> {
                             order by t.version desc limit 1) t on true
          where c.account_id = $1 and c.state in ('OPEN', 'SNOOZED') and c.holder_id is not null
            and (u.active = false or (s.member is not true and t.cause is distinct from 'TAKEN'))"
+    )
+}
+
+/// Until an answer or the end of the conversation, those who did not answer stand there.
+async fn asked(tx: &mut Tx, account: Uuid) -> sqlx::Result<Vec<Row>> {
+    violations!(
+        tx,
+        account,
+        "check who was asked",
+        "select c.id, null::uuid, t.from_holder_id, null::uuid, array_length(c.asked, 1)::text || ' others', 'he among them'
+         from conversations c
+         join lateral (select cause, from_holder_id from transitions t
+                       where t.account_id = $1 and t.conversation_id = c.id order by t.version desc limit 1) t on true
+         where c.account_id = $1 and c.state = 'QUEUED' and t.cause = 'NO_ANSWER' and t.from_holder_id <> all (c.asked)"
+    )
+}
+
+/// The turn and the state come and go together.
+async fn bots(tx: &mut Tx, account: Uuid) -> sqlx::Result<Vec<Row>> {
+    violations!(
+        tx,
+        account,
+        "check bots",
+        "select c.id, null::uuid, null::uuid, null::uuid,
+                c.state || case when t.bot_id is null then ' without a turn' else ' with a turn' end,
+                case when c.state = 'BOT' then 'a turn of its bot' else 'no turn' end
+         from conversations c
+         left join bot_turns t on t.account_id = $1 and t.conversation_id = c.id
+         where c.account_id = $1
+           and (c.state = 'BOT' and (c.bot_id is null or t.bot_id is distinct from c.bot_id)
+                or c.state <> 'BOT' and t.bot_id is not null)"
     )
 }
 

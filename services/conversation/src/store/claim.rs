@@ -24,11 +24,11 @@ pub async fn claim(tx: &mut Tx, account: Uuid, team: Uuid, assignments: &[Assign
 async fn take_slots(tx: &mut Tx, account: Uuid, team: Uuid, assignments: &[Assignment]) -> Result<bool, Error> {
     let row = sqlx::query!(
         r#"with decided as (
-               select user_id, count(*)::integer as count, max(at) as last
-               from unnest($3::uuid[], $4::timestamptz[]) as d (user_id, at) group by user_id),
+               select user_id, count(*)::integer as count, count(*) filter (where counts) as counted, max(at) as last
+               from unnest($3::uuid[], $4::timestamptz[], $5::boolean[]) as d (user_id, at, counts) group by user_id),
            taken as (
                update slots s
-               set open_count = s.open_count + d.count, automatic_count = s.automatic_count + d.count,
+               set open_count = s.open_count + d.count, automatic_count = s.automatic_count + d.counted,
                    last_assigned_at = d.last
                from decided d, teams t
                where s.account_id = $1 and s.team_id = $2 and s.user_id = d.user_id and s.member
@@ -39,7 +39,8 @@ async fn take_slots(tx: &mut Tx, account: Uuid, team: Uuid, assignments: &[Assig
         account,
         team,
         &column(assignments, |assignment| assignment.user),
-        &column(assignments, |assignment| assignment.at.to_sqlx()) as _
+        &column(assignments, |assignment| assignment.at.to_sqlx()) as _,
+        &column(assignments, |assignment| assignment.counts)
     )
     .fetch_one(tx)
     .instrument(diwan_store::span("take slots"))

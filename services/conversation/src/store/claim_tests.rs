@@ -61,7 +61,13 @@ impl Desk {
     }
 
     fn decided(&self) -> Vec<Assignment> {
-        let made = |conversation| Assignment { conversation, version: 7, user: self.user, at: SystemClock.now() };
+        let made = |conversation| Assignment {
+            conversation,
+            version: 7,
+            user: self.user,
+            counts: true,
+            at: SystemClock.now(),
+        };
         self.conversations.map(made).to_vec()
     }
 

@@ -44,6 +44,10 @@ pub struct Conversation {
     pub topic_ids: Vec<Uuid>,
     pub snoozed_until: Option<SqlTimestamp>,
 }
+    /// Since when its customer waits for an answer of a person.
+    pub unanswered_since: Option<SqlTimestamp>,
+    /// The bot that it is or was with.
+    pub bot_id: Option<Uuid>,
 
 impl Conversation {
     /// Where it is.
@@ -57,6 +61,11 @@ impl Conversation {
     }
 
     /// What visibility looks at.
+    /// Whether its customer waits for the answer of an agent who has it.
+    pub fn waits_for_holder(&self) -> bool {
+        self.unanswered_since.is_some() && self.state == State::Open.name()
+    }
+
     pub fn facts(&self) -> Result<Facts, Error> {
         let state = self.state()?;
         let holder = if state == State::Closed { self.last_holder_id } else { self.holder_id };
@@ -104,7 +113,8 @@ macro_rules! select {
                       c.created_at as "created_at: SqlTimestamp", c.queued_at as "queued_at: SqlTimestamp",
                       c.assigned_at as "assigned_at: SqlTimestamp", c.closed_at as "closed_at: SqlTimestamp",
                       c.last_message_at as "last_message_at: SqlTimestamp", c.priority, c.topic_ids,
-                      c.snoozed_until as "snoozed_until: SqlTimestamp"
+                      c.snoozed_until as "snoozed_until: SqlTimestamp", c.bot_id,
+                      c.unanswered_since as "unanswered_since: SqlTimestamp"
                from conversations c join contacts k on k.account_id = c.account_id and k.id = c.contact_id
                where c.account_id = $1 and "# + $condition $(+ $more)*,
             $($argument)*
@@ -213,8 +223,13 @@ pub struct New<'a> {
 pub async fn insert(tx: &mut Tx, account: Uuid, new: &New<'_>, now: Timestamp) -> Result<(), Error> {
     sqlx::query!(
         "insert into conversations (account_id, id, team_id, contact_id, state, subject, mailbox_id, mailbox_address, version,
-                                    created_at, queued_at, last_message_at, priority, topic_ids)
-         values ($1, $2, $3, $4, 'QUEUED', $5, $6, $7, 1, $8, $9, $8, $10, $11)",
+    /// Whether its customer waits for an answer: not where a machine wrote.
+    pub wants_answer: bool,
+                                    created_at, queued_at, last_message_at, priority, topic_ids, bot_id,
+                                    unanswered_since)
+         values ($1, $2, $3, $4, case when $12::uuid is null then 'QUEUED' else 'BOT' end, $5, $6, $7, 1,
+                 $8, case when $12::uuid is null then $9::timestamptz end, $8, $10, $11, $12,
+                 case when $13::boolean then $9::timestamptz end)",
         account,
         new.id,
         new.team,
@@ -225,7 +240,9 @@ pub async fn insert(tx: &mut Tx, account: Uuid, new: &New<'_>, now: Timestamp) -
         new.created_at.to_sqlx() as _,
         now.to_sqlx() as _,
         new.priority.level(),
-        new.topics
+        new.topics,
+        new.bot,
+        new.wants_answer
     )
     .execute(tx)
     .instrument(diwan_store::span("insert conversation"))
@@ -286,7 +303,7 @@ pub async fn queue(
 pub async fn close(tx: &mut Tx, account: Uuid, id: Uuid, version: i64, now: Timestamp) -> Result<bool, Error> {
     let done = sqlx::query!(
         "update conversations set state = 'CLOSED', holder_id = null, queued_at = null, snoozed_until = null, closed_at = $4,
-                version = version + 1
+                unanswered_since = null, asked = '{}', version = version + 1
          where account_id = $1 and id = $2 and version = $3",
         account,
         id,
@@ -300,11 +317,35 @@ pub async fn close(tx: &mut Tx, account: Uuid, id: Uuid, version: i64, now: Time
 }
 
 /// A message came or went, if it still has this version.
-pub async fn touch(tx: &mut Tx, account: Uuid, id: Uuid, version: i64, at: Timestamp) -> Result<bool, Error> {
+pub async fn touch(
+    tx: &mut Tx,
+    account: Uuid,
+    (id, version): (Uuid, i64),
+    writer: Writer,
+    at: Timestamp,
+) -> Result<bool, Error> {
+    let (waits, answered) = match writer {
+        Writer::Customer(now) => (Some(now), false),
+        Writer::Person => (None, true),
+        Writer::Nobody => (None, false),
+    };
     let done = sqlx::query!(
-        "update conversations set last_message_at = greatest(last_message_at, $4), version = version + 1
+        "update conversations set last_message_at = greatest(last_message_at, $4), version = version + 1,
+                unanswered_since = case when not $6::boolean then coalesce(unanswered_since, $5) end,
+                asked = case when $6 then '{}' else asked end
          where account_id = $1 and id = $2 and version = $3",
         account,
+/// Who wrote a message, as far as an answer is concerned.
+#[derive(Clone, Copy, Debug)]
+pub enum Writer {
+    /// The customer, who waits for an answer now if he did not already.
+    Customer(Timestamp),
+    /// A person, who answers by it.
+    Person,
+    /// A machine, a bot, or nobody.
+    Nobody,
+}
+
         id,
         version,
         at.to_sqlx() as _

@@ -44,6 +44,8 @@ pub struct Message {
     pub delivery_error: String,
     pub broken: bool,
     pub created_at: SqlTimestamp,
+    /// A machine wrote it (RFC 3834).
+    pub automatic: bool,
 }
 
 impl Message {
@@ -71,6 +73,8 @@ impl Message {
             created_at: Some(to_proto(self.created_at.to_jiff())),
             broken: self.broken,
         })
+            automatic: self.automatic,
+            bot_id: self.bot_id.map(|id| id.to_string()).unwrap_or_default(),
     }
 }
 
@@ -78,8 +82,8 @@ impl Message {
 pub async fn insert(tx: &mut Tx, account: Uuid, message: &Message) -> Result<bool, Error> {
     let done = sqlx::query!(
         "insert into messages (account_id, id, conversation_id, direction, author_id, text, subject, rfc_message_id,
-                               rfc_references, attachments, delivery, broken, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                               rfc_references, attachments, delivery, broken, automatic, created_at, bot_id)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
          on conflict (account_id, id) do nothing",
         account,
         message.id,
@@ -93,7 +97,9 @@ pub async fn insert(tx: &mut Tx, account: Uuid, message: &Message) -> Result<boo
         &message.attachments as _,
         message.delivery,
         message.broken,
-        message.created_at as _
+        message.automatic,
+        message.created_at as _,
+        message.bot_id
     )
     .execute(tx)
     .instrument(diwan_store::span("insert message"))
@@ -158,6 +164,38 @@ pub async fn parent(tx: &mut Tx, account: Uuid, conversation: Uuid) -> Result<Pa
 }
 
 /// Those of a conversation, oldest first, after `after`.
+/// The text of a conversation's first message.
+pub async fn first_text(tx: &mut Tx, account: Uuid, conversation: Uuid) -> Result<String, Error> {
+    let text = sqlx::query_scalar!(
+        "select text from messages where account_id = $1 and conversation_id = $2 and direction = 'IN'
+         order by created_at, id limit 1",
+        account,
+        conversation
+    )
+    .fetch_optional(tx)
+    .instrument(diwan_store::span("read first message"))
+    .await?;
+    Ok(text.unwrap_or_default())
+}
+
+/// The last message of each customer, of conversations given by their ids.
+pub async fn last_of_customers(tx: &mut Tx, account: Uuid, conversations: &[Uuid]) -> Result<Vec<Message>, Error> {
+    let rows = sqlx::query_as!(
+        Message,
+        r#"select distinct on (conversation_id) id, conversation_id, direction, author_id, bot_id, text, subject, rfc_message_id,
+                  rfc_references, attachments as "attachments: Json<Vec<Attachment>>", delivery, delivery_error, broken, automatic,
+                  created_at as "created_at: SqlTimestamp"
+           from messages where account_id = $1 and conversation_id = any($2) and direction = 'IN'
+           order by conversation_id, created_at desc, id desc"#,
+        account,
+        conversations
+    )
+    .fetch_all(tx)
+    .instrument(diwan_store::span("read last messages"))
+    .await?;
+    Ok(rows)
+}
+
 pub async fn list(
     pool: &PgPool,
     account: Uuid,
@@ -169,7 +207,7 @@ pub async fn list(
     let rows = sqlx::query_as!(
         Message,
         r#"select id, conversation_id, direction, author_id, text, subject, rfc_message_id, rfc_references,
-                  attachments as "attachments: Json<Vec<Attachment>>", delivery, delivery_error, broken,
+                  attachments as "attachments: Json<Vec<Attachment>>", delivery, delivery_error, bot_id, broken, automatic,
                   created_at as "created_at: SqlTimestamp"
            from messages
            where account_id = $1 and conversation_id = $2

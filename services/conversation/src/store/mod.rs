@@ -18,6 +18,10 @@
 //! has waited for a lock still sees other tables as they were when it began.
 
 pub mod archive;
+pub mod automatic_replies;
+pub mod board;
+pub mod bot_turns;
+pub mod bots;
 pub mod checker;
 pub mod claim;
 pub mod contacts;
@@ -29,6 +33,7 @@ pub mod hours;
 pub mod locks;
 pub mod messages;
 pub mod presence;
+pub mod languages;
 pub mod queue;
 pub mod reassignments;
 pub mod record;
@@ -44,6 +49,7 @@ pub mod users;
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
 use sqlx::PgConnection;
+pub mod unanswered;
 
 use crate::Error;
 

@@ -90,10 +90,13 @@ pub async fn set(
     presence(user, &row.state, row.since, row.version)
 }
 
-/// Notes what somebody chose in one of his sign-ins. His presence is locked.
+/// Notes what somebody chose in one of his sign-ins: it holds in each in which he is there. His presence is locked.
 pub async fn choose(tx: &mut Tx, account: Uuid, user: Uuid, state: Availability, sign_in: Uuid) -> Result<(), Error> {
     sqlx::query!(
-        "update presence set chosen = $3, sign_in = $4 where account_id = $1 and user_id = $2",
+        "update presence set chosen = $3, sign_ins = array(
+             select $4::uuid union
+             select sign_in from live_sessions where account_id = $1 and user_id = $2 and sign_in is not null)
+         where account_id = $1 and user_id = $2",
         account,
         user,
         state.name(),
@@ -105,10 +108,50 @@ pub async fn choose(tx: &mut Tx, account: Uuid, user: Uuid, state: Availability,
     Ok(())
 }
 
-/// What somebody chose in this sign-in, if anything.
+/// A sign-in begins to be there while its user is what he chose: his choice holds in it too. His presence is locked.
+pub async fn adopt(tx: &mut Tx, account: Uuid, user: Uuid, sign_in: Uuid) -> Result<(), Error> {
+    sqlx::query!(
+        "update presence set sign_ins = sign_ins || $3::uuid
+         where account_id = $1 and user_id = $2 and chosen = state and $3 <> all (sign_ins)",
+        account,
+        user,
+        sign_in
+    )
+    .execute(tx)
+    .instrument(diwan_store::span("adopt choice"))
+    .await?;
+    Ok(())
+}
+
+/// A sign-in has ended: its live sessions, and what was chosen where this was the last one that it held in. His presence is locked.
+pub async fn end_sign_in(tx: &mut Tx, account: Uuid, user: Uuid, sign_in: Uuid) -> Result<(), Error> {
+    sqlx::query!(
+        "delete from live_sessions where account_id = $1 and user_id = $2 and sign_in = $3",
+        account,
+        user,
+        sign_in
+    )
+    .execute(&mut *tx)
+    .instrument(diwan_store::span("end sessions of sign-in"))
+    .await?;
+    sqlx::query!(
+        "update presence set sign_ins = array_remove(sign_ins, $3),
+                chosen = case when array_remove(sign_ins, $3) = '{}' then null else chosen end
+         where account_id = $1 and user_id = $2 and $3 = any (sign_ins)",
+        account,
+        user,
+        sign_in
+    )
+    .execute(tx)
+    .instrument(diwan_store::span("forget choice"))
+    .await?;
+    Ok(())
+}
+
+/// What somebody chose that holds in this sign-in, if anything.
 pub async fn chosen(tx: &mut Tx, account: Uuid, user: Uuid, sign_in: Uuid) -> Result<Option<Availability>, Error> {
     let chosen = sqlx::query_scalar!(
-        r#"select chosen as "chosen!" from presence where account_id = $1 and user_id = $2 and sign_in = $3"#,
+        r#"select chosen as "chosen!" from presence where account_id = $1 and user_id = $2 and $3 = any (sign_ins) and chosen is not null"#,
         account,
         user,
         sign_in
@@ -132,14 +175,27 @@ pub async fn list(pool: &PgPool, account: Uuid) -> Result<Vec<Presence>, Error> 
     rows.into_iter().map(|row| presence(row.user_id, &row.state, row.since, row.version)).collect()
 }
 
-/// Starts a live session.
-pub async fn start_session(tx: &mut Tx, account: Uuid, id: Uuid, user: Uuid, until: Timestamp) -> Result<(), Error> {
+/// A live session that begins.
+#[derive(Clone, Copy, Debug)]
+pub struct NewSession {
+    /// Of a stream, its own; of heartbeats, that of the sign-in.
+    pub id: Uuid,
+    /// The sign-in that it belongs to.
+    pub sign_in: Uuid,
+    /// Until when it lives unless it is extended.
+    pub lease_until: Timestamp,
+}
+
+/// Starts a live session, or goes on with that of earlier heartbeats.
+pub async fn start_session(tx: &mut Tx, account: Uuid, user: Uuid, new: NewSession) -> Result<(), Error> {
     sqlx::query!(
-        "insert into live_sessions (account_id, id, user_id, lease_until) values ($1, $2, $3, $4)",
+        "insert into live_sessions as known (account_id, id, user_id, sign_in, lease_until) values ($1, $2, $3, $4, $5)
+         on conflict (account_id, id) do update set lease_until = excluded.lease_until where known.user_id = excluded.user_id",
         account,
-        id,
+        new.id,
         user,
-        until.to_sqlx() as _
+        new.sign_in,
+        new.lease_until.to_sqlx() as _
     )
     .execute(tx)
     .instrument(diwan_store::span("start session"))
@@ -164,6 +220,31 @@ pub async fn extend_sessions(
     .instrument(diwan_store::span("extend sessions"))
     .await?;
     Ok(alive)
+}
+
+/// Extends the live session of heartbeats, or cuts it short when the client is back from the background. `None`: there is none, or its
+/// user is OFFLINE all the same, so that he has to enter.
+pub async fn beat(
+    pool: &PgPool,
+    account: Uuid,
+    (user, sign_in): (Uuid, Uuid),
+    until: Timestamp,
+) -> Result<Option<Presence>, Error> {
+    let row = sqlx::query!(
+        r#"update live_sessions s set lease_until = $4
+           from presence p
+           where s.account_id = $1 and s.id = $3 and s.user_id = $2
+             and p.account_id = $1 and p.user_id = $2 and p.state <> 'OFFLINE'
+           returning p.state, p.since as "since: SqlTimestamp", p.version"#,
+        account,
+        user,
+        sign_in,
+        until.to_sqlx() as _
+    )
+    .fetch_optional(pool)
+    .instrument(diwan_store::span("beat"))
+    .await?;
+    row.map(|row| presence(user, &row.state, row.since, row.version)).transpose()
 }
 
 /// A stream has ended: the grace period begins now.

@@ -16,7 +16,7 @@ use crate::{
 /// The first conversations in a team's queue.
 pub async fn waiting(tx: &mut Tx, account: Uuid, team: Uuid, most: i64) -> Result<Vec<Waiting>, Error> {
     let rows = sqlx::query!(
-        r#"select id, version, priority, queued_at as "queued_at!: SqlTimestamp" from conversations
+        r#"select id, version, priority, asked, queued_at as "queued_at!: SqlTimestamp" from conversations
            where account_id = $1 and team_id = $2 and state = 'QUEUED'
            order by priority desc, queued_at, id limit $3"#,
         account,
@@ -34,6 +34,7 @@ pub async fn waiting(tx: &mut Tx, account: Uuid, team: Uuid, most: i64) -> Resul
                 version: row.version,
                 priority: priority(row.priority)?,
                 queued_at: row.queued_at.to_jiff(),
+                asked: row.asked,
             })
         })
         .collect()

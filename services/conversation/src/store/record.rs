@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::{
     Tx,
     conversations::{Conversation, load},
+    unanswered,
 };
 use crate::{
     Error,
@@ -87,6 +88,13 @@ pub async fn record(
     Ok(after)
 }
 
+    let unanswered: Vec<Uuid> = after.iter().filter(|found| found.waits_for_holder()).map(|found| found.id).collect();
+    if !unanswered.is_empty() {
+        unanswered::arm(tx, account, &unanswered, now).await?;
+    }
+    if !left.is_empty() {
+        bot_turns::end(tx, account, &left).await?;
+    }
 fn event(account: Uuid, cause: Cause, changed: &Changed, after: &Conversation) -> Result<Change, Error> {
     let (state, team, holder) = match changed.before {
         None => (0, String::new(), None),

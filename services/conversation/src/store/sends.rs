@@ -110,7 +110,7 @@ pub async fn delete(tx: &mut Tx, send: Try) -> Result<(), Error> {
 /// What to send.
 pub async fn mail(pool: &PgPool, send: Try) -> Result<SendMailRequest, Error> {
     let row = sqlx::query!(
-        "select m.text, m.subject, m.rfc_message_id, m.rfc_references, c.mailbox_id, k.email, k.name
+        "select m.text, m.subject, m.rfc_message_id, m.rfc_references, m.automatic, c.mailbox_id, k.email, k.name
          from messages m
          join conversations c on c.account_id = m.account_id and c.id = m.conversation_id
          join contacts k on k.account_id = c.account_id and k.id = c.contact_id
@@ -133,5 +133,6 @@ pub async fn mail(pool: &PgPool, send: Try) -> Result<SendMailRequest, Error> {
         in_reply_to: row.rfc_references.last().cloned().unwrap_or_default(),
         references: row.rfc_references,
         rfc_message_id: row.rfc_message_id,
+        automatic: row.automatic,
     })
 }

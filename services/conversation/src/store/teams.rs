@@ -3,11 +3,12 @@
 use diwan_proto::team::v1::Team as ProtoTeam;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
+use sqlx::types::Json;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::Tx;
-use crate::Error;
+use crate::{Error, domain::automatic_reply::AutomaticReply};
 
 /// What the routing needs of a team.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,13 +23,18 @@ pub struct Team {
     pub sticky_owner: bool,
     /// Whether another one has taken its place: see [`super::archive`].
     pub archived: bool,
+    /// After how many minutes of work without an answer a conversation is offered to others; `None`: never.
+    pub no_answer_minutes: Option<i32>,
+    /// Whether what waits for an answer is offered to others when its holder has gone OFFLINE.
+    pub reassign_when_offline: bool,
 }
 
 /// Reads what the routing needs of a team, with this lock.
 macro_rules! team {
     ($tx:ident, $account:ident, $team:ident, $lock:tt) => {
         sqlx::query!(
-            r#"select assignment_limit, version, topic_mandatory, sticky_owner, receiving_id is not null as "archived!"
+            r#"select assignment_limit, version, topic_mandatory, sticky_owner, receiving_id is not null as "archived!",
+                      no_answer_after_minutes, reassign_when_offline
                from teams where account_id = $1 and id = $2"#
                 + $lock,
             $account,
@@ -43,6 +49,8 @@ macro_rules! team {
             topic_mandatory: row.topic_mandatory,
             sticky_owner: row.sticky_owner,
             archived: row.archived,
+            no_answer_minutes: (row.no_answer_after_minutes > 0).then_some(row.no_answer_after_minutes),
+            reassign_when_offline: row.reassign_when_offline,
         })
     };
 }
@@ -79,12 +87,14 @@ pub async fn upsert(
     let wide: Vec<Uuid> = team.wide_team_ids.iter().filter_map(|id| Uuid::try_parse(id).ok()).collect();
     let taken = sqlx::query!(
         "insert into teams as known (account_id, id, assignment_limit, visibility, wide_team_ids, fallback, version,
-                                     topic_mandatory, sticky_owner, wait_alert_seconds)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                                     topic_mandatory, sticky_owner, wait_alert_seconds, no_answer_after_minutes,
+                                     reassign_when_offline, automatic_reply)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
          on conflict (account_id, id) do update set assignment_limit = excluded.assignment_limit,
              visibility = excluded.visibility, wide_team_ids = excluded.wide_team_ids, fallback = excluded.fallback,
              version = excluded.version, topic_mandatory = excluded.topic_mandatory, sticky_owner = excluded.sticky_owner,
-             wait_alert_seconds = excluded.wait_alert_seconds
+             wait_alert_seconds = excluded.wait_alert_seconds, no_answer_after_minutes = excluded.no_answer_after_minutes,
+             reassign_when_offline = excluded.reassign_when_offline, automatic_reply = excluded.automatic_reply
          where known.version < excluded.version",
         account,
         id,
@@ -95,7 +105,10 @@ pub async fn upsert(
         version,
         team.topic_mandatory,
         team.sticky_owner,
-        team.wait_alert_seconds.max(0)
+        team.wait_alert_seconds.max(0),
+        team.no_answer_after_minutes.max(0),
+        team.reassign_when_offline,
+        AutomaticReply::of_proto(team.automatic_reply.as_ref()).map(Json) as _
     )
     .execute(tx)
     .instrument(diwan_store::span("upsert team"))

@@ -11,7 +11,7 @@ use diwan_feed::{Event, Handler, consume};
 use diwan_launch::Context;
 use diwan_proto::{
     feed::v1::feed_service_client::FeedServiceClient,
-    identity::v1::{UserChanged, UserState},
+    identity::v1::{AccountChanged, SessionEnded, UserChanged, UserState},
     team::v1::{MembershipChanged, TeamChanged},
 };
 use sqlx::PgConnection;
@@ -20,9 +20,12 @@ use uuid::Uuid;
 use crate::{
     Error,
     app::App,
-    flow::{Team, members},
-    store::locks::{self, Concerned},
-    worker::archiver,
+    flow::{Team, members, presence},
+    store::{
+        languages,
+        locks::{self, Concerned},
+    },
+    worker::{archiver, unanswered},
 };
 
 /// Starts to follow both.
@@ -64,7 +67,7 @@ impl Handler for Follower {
     async fn apply(&self, tx: &mut PgConnection, event: &Event) -> Result<(), Error> {
         let now = self.app.clock.now();
         hear(tx, event, now).await?;
-        let woken = effect(tx, event, now).await?;
+        let woken = effect(tx, event, self.app.settings.grace, now).await?;
         self.woken.lock().unwrap_or_else(PoisonError::into_inner).extend(woken);
         Ok(())
     }
@@ -75,6 +78,7 @@ impl Handler for Follower {
             self.app.times_changed.notify_one();
             self.app.database.wake().ring(archiver::BELL);
         }
+            self.app.database.wake().ring(unanswered::BELL);
         self.app.wake(woken);
     }
 }
@@ -86,6 +90,8 @@ fn concern(concerned: &mut Concerned, event: &Event) -> Result<(), Error> {
     } else if event.payload::<UserChanged>()?.is_some() {
         concerned.users.push(event.entity);
     } else if let Some(MembershipChanged { membership: Some(membership), .. }) = event.payload()? {
+    } else if let Some(ended) = event.payload::<SessionEnded>()? {
+        concerned.users.extend(Uuid::try_parse(&ended.user_id).ok());
         // What is no id is refused when the event is applied.
         let ids = (Uuid::try_parse(&membership.team_id), Uuid::try_parse(&membership.user_id));
         concerned.members.extend(ids.0.ok().zip(ids.1.ok()));
@@ -93,7 +99,12 @@ fn concern(concerned: &mut Concerned, event: &Event) -> Result<(), Error> {
     Ok(())
 }
 
-async fn effect(tx: &mut PgConnection, event: &Event, now: jiff::Timestamp) -> Result<Vec<Team>, Error> {
+async fn effect(
+    tx: &mut PgConnection,
+    event: &Event,
+    grace: Duration,
+    now: jiff::Timestamp,
+) -> Result<Vec<Team>, Error> {
     let Event { account, entity, version, .. } = *event;
     if let Some(TeamChanged { team: Some(team) }) = event.payload()? {
         return members::team_changed(tx, (account, entity, version), &team, now).await;
@@ -109,4 +120,11 @@ async fn effect(tx: &mut PgConnection, event: &Event, now: jiff::Timestamp) -> R
         return members::user_changed(tx, (account, entity, version), (role, active), now).await;
     }
     Ok(Vec::new())
+    if let Some(ended) = event.payload::<SessionEnded>()? {
+        let user = Uuid::try_parse(&ended.user_id).map_err(|_| Error::Unknown("user"))?;
+        presence::sign_out(tx, (account, user, entity), grace, now).await?;
+    }
+    if let Some(AccountChanged { account: Some(changed) }) = event.payload()? {
+        languages::set(tx, account, &changed.language, version).await?;
+    }
 }

@@ -12,3 +12,4 @@ pub mod sender;
 pub mod sessions;
 pub mod shifts;
 pub mod wakeups;
+pub mod unanswered;

@@ -6,7 +6,7 @@ use diwan_runtime::worker::{chain, supervise};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::{Error, app::App, flow, store::presence};
+use crate::{Error, app::App, flow, store::presence, worker::unanswered};
 
 /// How often the gone are looked for, at least and at most.
 const OFTEN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -52,5 +52,7 @@ async fn leave(app: &App, account: Uuid, user: Uuid) -> Result<(), Error> {
         .transaction("leave", async |tx: &mut PgConnection| {
             flow::presence::leave(tx, account, user, app.settings.grace, app.clock.now()).await
         })
-        .await
+        .await?;
+    app.database.wake().ring(unanswered::BELL);
+    Ok(())
 }

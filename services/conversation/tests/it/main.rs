@@ -5,6 +5,10 @@
 mod account_data;
 mod acts;
 mod archive;
+mod automatic_replies;
+mod boards;
+mod bot_calls;
+mod bots;
 mod checker;
 mod fakes;
 mod handling;
@@ -25,3 +29,4 @@ mod snooze;
 mod support;
 mod topics;
 mod waiting;
+mod unanswered;

@@ -1,11 +1,14 @@
 //! Coming and going.
 
+use std::time::Duration;
+
 use diwan_fault::reason_of;
 use diwan_proto::conversation::v1::{
-    AvailabilityState, GetMyAvailabilityRequest, SetAvailabilityRequest, WatchInboxRequest, WatchInboxResponse,
+    AvailabilityState, GetMyAvailabilityRequest, HeartbeatRequest, HeartbeatResponse, SetAvailabilityRequest,
+    WatchInboxRequest, WatchInboxResponse, presence_service_client::PresenceServiceClient,
     watch_inbox_response::Event as Shown,
 };
-use diwan_proto::identity::v1::{Revocation, RevocationSubject};
+use diwan_proto::identity::v1::{Revocation, RevocationSubject, SessionEnded};
 use diwan_runtime::ids;
 use diwan_testkit::{Person, eventually};
 use jiff::Timestamp;
@@ -124,6 +127,123 @@ async fn a_choice_outlives_every_stream_but_not_the_sign_in_it_was_made_in() {
     becomes(&office, &agent, AvailabilityState::Offline).await;
     let _inbox = watch_in(&office, &agent, next).await;
     assert_eq!(office.availability(&agent).await, AvailabilityState::Active, "he has signed in anew");
+}
+
+/// The client of a sign-in says that it is there.
+async fn beat(office: &Office, person: &Person, session: Uuid, background: bool) -> HeartbeatResponse {
+    let request = in_session(office, person, session, HeartbeatRequest { background });
+    let mut client = PresenceServiceClient::new(office.world.to("conversation"));
+    client.heartbeat(request).await.unwrap().into_inner()
+}
+
+fn millis(duration: Option<prost_types::Duration>) -> u128 {
+    Duration::try_from(duration.unwrap()).unwrap().as_millis()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heartbeats_keep_somebody_there_and_their_end_makes_him_offline_after_the_grace_period() {
+    let office = Office::open(0).await;
+    let agent = office.agent().await;
+    let session = ids::new_id();
+    let told = beat(&office, &agent, session, false).await;
+    assert_eq!(told.availability.unwrap().state(), AvailabilityState::Active);
+    assert_eq!((millis(told.next_within), millis(told.kept_for)), (600, 600 + GRACE.as_millis()));
+    let id = office.arrive().await;
+    office.held_by(&agent, id).await;
+    let since = own_since(&office, &agent).await;
+    for _ in 0..10 {
+        tokio::time::sleep(GRACE / 2).await;
+        beat(&office, &agent, session, false).await;
+    }
+    assert_eq!(own_since(&office, &agent).await, since, "he never was away");
+    assert_eq!(office.count("select count(*) from live_sessions").await, 1);
+    becomes(&office, &agent, AvailabilityState::Offline).await;
+    let told = beat(&office, &agent, session, false).await;
+    assert_eq!(told.availability.unwrap().state(), AvailabilityState::Active, "he is back");
+}
+
+async fn own_since(office: &Office, person: &Person) -> Option<prost_types::Timestamp> {
+    let request = office.world.request(person, GetMyAvailabilityRequest {});
+    office.inbox().get_my_availability(request).await.unwrap().into_inner().availability.unwrap().since
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_and_heartbeats_count_together() {
+    let office = Office::open(0).await;
+    let agent = office.agent().await;
+    let inbox = office.watch(&agent).await;
+    let since = own_since(&office, &agent).await;
+    beat(&office, &agent, ids::new_id(), true).await;
+    drop(inbox);
+    office.until("select count(*) from live_sessions where lease_until <= now() - interval '1 second'", 1).await;
+    assert_eq!((office.availability(&agent).await, own_since(&office, &agent).await), (AvailabilityState::Active, since));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_in_the_background_keeps_its_owners_place_until_it_is_back() {
+    let office = Office::open(0).await;
+    let agent = office.agent().await;
+    let session = ids::new_id();
+    beat(&office, &agent, session, false).await;
+    switch(&office, &agent, AvailabilityState::Watching).await.unwrap();
+    let told = beat(&office, &agent, session, true).await;
+    assert_eq!(millis(told.kept_for), 60_000 + GRACE.as_millis());
+    tokio::time::sleep(Duration::from_millis(600) + 3 * GRACE).await;
+    assert_eq!(office.availability(&agent).await, AvailabilityState::Watching, "silence was announced");
+    beat(&office, &agent, session, false).await;
+    becomes(&office, &agent, AvailabilityState::Offline).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_signs_out_is_gone_at_once_and_his_choice_with_him_unless_he_is_there_in_another_sign_in() {
+    let office = Office::open(0).await;
+    let agent = office.agent().await;
+    let sessions = [ids::new_id(), ids::new_id()];
+    let choice = SetAvailabilityRequest { request_id: ids::new_id().to_string(), state: AvailabilityState::Watching.into() };
+    beat(&office, &agent, sessions[0], true).await;
+    office.inbox().set_availability(in_session(&office, &agent, sessions[0], choice)).await.unwrap();
+    let signed_out = |session: Uuid, version: i64| {
+        let ended = SessionEnded { session_id: session.to_string(), user_id: agent.user.to_string() };
+        office.users.write(agent.account, session, version, &ended);
+    };
+    // The other sign-in is there with his choice, so it holds in it too.
+    beat(&office, &agent, sessions[1], true).await;
+    signed_out(sessions[0], 1);
+    office.until("select count(*) from live_sessions", 1).await;
+    assert_eq!(office.availability(&agent).await, AvailabilityState::Watching);
+    office.until("select count(*) from presence where chosen = 'WATCHING' and array_length(sign_ins, 1) = 1", 1).await;
+    signed_out(sessions[1], 1);
+    becomes(&office, &agent, AvailabilityState::Offline).await;
+    assert_eq!(office.count("select count(*) from presence where chosen is null and sign_ins = '{}'").await, 1);
+    beat(&office, &agent, ids::new_id(), false).await;
+    assert_eq!(office.availability(&agent).await, AvailabilityState::Active, "he has signed in anew");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_choice_holds_in_whichever_sign_in_comes_back_first_after_a_lost_network() {
+    let office = Office::open(0).await;
+    let agent = office.agent().await;
+    let [desk, phone] = [ids::new_id(), ids::new_id()];
+    beat(&office, &agent, desk, false).await;
+    beat(&office, &agent, phone, false).await;
+    let choice = SetAvailabilityRequest { request_id: ids::new_id().to_string(), state: AvailabilityState::Watching.into() };
+    office.inbox().set_availability(in_session(&office, &agent, desk, choice)).await.unwrap();
+    becomes(&office, &agent, AvailabilityState::Offline).await;
+    beat(&office, &agent, phone, false).await;
+    assert_eq!(office.availability(&agent).await, AvailabilityState::Watching);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_lives_by_another_ones_heartbeats() {
+    let office = Office::open(0).await;
+    let (agent, colleague) = (office.agent().await, office.agent().await);
+    let session = ids::new_id();
+    beat(&office, &agent, session, false).await;
+    for _ in 0..6 {
+        beat(&office, &colleague, session, false).await;
+        tokio::time::sleep(GRACE).await;
+    }
+    becomes(&office, &agent, AvailabilityState::Offline).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! Two processes of the service on one database, used by many at once.
 
 mod archiving;
+mod presence;
 
 use std::{
     net::{SocketAddr, TcpListener as StdListener},

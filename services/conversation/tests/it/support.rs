@@ -67,7 +67,9 @@ impl Office {
         let env = Env::default()
             .with("DIWAN_CONVERSATION_DATABASE_URL", &database.url)
             .with("DIWAN_CONVERSATION_GRACE_MS", grace.as_millis().to_string())
-            .with("DIWAN_CONVERSATION_LEASE_MS", lease.as_millis().to_string());
+            .with("DIWAN_CONVERSATION_LEASE_MS", lease.as_millis().to_string())
+            .with("DIWAN_CONVERSATION_HEARTBEAT_MS", lease.as_millis().to_string())
+            .with("DIWAN_CONVERSATION_BACKGROUND_MS", (100 * lease.as_millis()).to_string());
         let front = diwan_conversation::Service.start(world.context("conversation", env)).await.unwrap();
         world.network.slot("conversation").unwrap().fill(front);
         let (owner, team, mailbox_id) = (Person::owner(), ids::new_id(), ids::new_id());

@@ -39,6 +39,8 @@ const CALLS: &[(&str, &str)] = &[
     ("diwan.conversation.v1.TopicService", "ListTopics"),
     ("diwan.gateway.v1.BootstrapService", "GetBootstrap"),
     ("diwan.gateway.v1.EventService", "WatchEvents"),
+    ("diwan.conversation.v1.NoteService", "ListNotes"),
+    ("diwan.conversation.v1.PresenceService", "Heartbeat"),
     ("diwan.identity.v1.AccountService", "GetAccount"),
     ("diwan.identity.v1.ChallengeService", "SendChallengeCode"),
     ("diwan.identity.v1.AuditInspectionService", "InspectAuditEntries"),

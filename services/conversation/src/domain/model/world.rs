@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     give_back::give_back,
-    routing::{Agent, Decision, Waiting, decide},
+    routing::{Agent, Decision, Waiting, decide, hindrance},
     state::{Availability, Priority, State},
 };
 
@@ -28,6 +28,8 @@ pub struct Team {
     pub log: Vec<(usize, usize)>,
     /// Since which step it has had no limit.
     pub unlimited_since: usize,
+    /// Whether what waits for an answer is offered to others when its holder goes OFFLINE.
+    pub reassigns: bool,
 }
 
 /// What one agent holds in one team.
@@ -58,6 +60,8 @@ pub struct Conversation {
     pub priority: Priority,
     pub queued_at: Timestamp,
     pub version: i64,
+    /// Who had it and did not answer.
+    pub asked: Vec<usize>,
 }
 
 /// All of it.
@@ -88,6 +92,7 @@ impl World {
             slots: BTreeMap::new(),
             log: Vec::new(),
             unlimited_since: 0,
+            reassigns: false,
         };
         let user = User { enabled: true, availability: Availability::Offline };
         let now = Timestamp::from_second(1_800_000_000).unwrap();
@@ -134,6 +139,7 @@ impl World {
                 version: found.version,
                 priority: found.priority,
                 queued_at: found.queued_at,
+                asked: found.asked.iter().map(|user| id(*user)).collect(),
             })
             .collect()
     }
@@ -166,13 +172,50 @@ impl World {
             );
             let first = self.waiting(team).into_iter().min_by_key(Waiting::place).unwrap();
             assert_eq!(first.conversation, made.conversation, "the first of the queue goes first");
+            assert!(
+                !self.conversations[conversation].asked.contains(&user) || self.others(conversation).is_empty(),
+                "{user} gets again what he did not answer, though others could take it"
+            );
             self.hold(conversation, user);
             let (step, limit) = (self.step, self.teams[team].limit);
             let slot = self.slot(team, user);
-            slot.automatic += 1;
+            slot.automatic += i64::from(made.counts);
             slot.last = Some(made.at);
             assert!(limit.is_none_or(|limit| slot.open <= limit), "{user} is above the limit automatically");
-            self.teams[team].log.push((step, user));
+            if made.counts {
+                self.teams[team].log.push((step, user));
+            }
+        }
+    }
+
+    /// Who could take it now and has not been asked.
+    fn others(&self, conversation: usize) -> Vec<Uuid> {
+        let Conversation { team, holder, ref asked, .. } = self.conversations[conversation];
+        let limit = self.teams[team].limit;
+        let asked = |agent: &Agent| asked.iter().chain(&holder).any(|user| id(*user) == agent.user);
+        let free = |agent: &Agent| hindrance(limit, agent).is_none() && !asked(agent);
+        self.agents(team).into_iter().filter(free).map(|agent| agent.user).collect()
+    }
+
+    /// What `flow::unanswered` does with one whose holder did not answer in time.
+    pub fn unanswered(&mut self, conversation: usize) {
+        let Conversation { team, state, holder, queued_at, .. } = self.conversations[conversation];
+        let Some(holder) = holder.filter(|_| state == State::Open && self.teams[team].open) else { return };
+        if self.others(conversation).is_empty() {
+            return;
+        }
+        self.conversations[conversation].asked.push(holder);
+        self.queue(conversation, team, queued_at);
+    }
+
+    /// And with all that somebody holds who has gone OFFLINE.
+    pub fn left_by(&mut self, user: usize) {
+        for conversation in 0..self.conversations.len() {
+            let Conversation { team, state, holder, queued_at, .. } = self.conversations[conversation];
+            let Team { open, reassigns, .. } = self.teams[team];
+            if state == State::Open && holder == Some(user) && open && reassigns {
+                self.queue(conversation, team, queued_at);
+            }
         }
     }
 
@@ -219,9 +262,17 @@ impl World {
         (found.state, found.team, found.queued_at) = (State::Queued, team, since);
     }
 
+    /// What `flow::bot_talk::leave` does: to a team that somebody names, or the prospective one.
+    pub fn leave_bot(&mut self, conversation: usize, to: Option<usize>) {
+        let Conversation { team, last_holder, .. } = self.conversations[conversation];
+        assert_eq!(last_holder, None, "what is with a bot has had no holder");
+        self.queue(conversation, self.heir(to.unwrap_or(team)), self.now);
+    }
+
     pub fn close(&mut self, conversation: usize) {
         self.let_go(conversation);
         self.conversations[conversation].state = State::Closed;
+        self.conversations[conversation].asked.clear();
     }
 
     pub fn snooze(&mut self, conversation: usize) {
@@ -270,6 +321,11 @@ impl World {
         for conversation in 0..self.conversations.len() {
             let Conversation { team: of, state, holder, queued_at, .. } = self.conversations[conversation];
             if of != team || state == State::Closed {
+                continue;
+            }
+            // It stays with its bot, whose prospective team is another one now.
+            if state == State::Bot {
+                self.conversations[conversation].team = to;
                 continue;
             }
             let stays = holder.filter(|holder| self.slot(to, *holder).member);

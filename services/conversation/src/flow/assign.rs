@@ -1,6 +1,8 @@
 //! Automatic assignment: one batch of one team.
 
-use diwan_runtime::ids;
+use std::time::Duration;
+
+use diwan_runtime::{clock::after, ids};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -42,6 +44,10 @@ pub async fn assign(tx: &mut Tx, account: Uuid, team_id: Uuid, now: Timestamp) -
     }
     slots::lock_candidates(tx, account, team_id).await?;
     let agents = slots::agents(tx, account, team_id, None).await?;
+    // The clocks of replicas differ, and this time was read before the locks: by the order of their times, which decides between
+    // equals, each batch comes after the one before it.
+    let latest = agents.iter().filter_map(|agent| agent.last).max();
+    let now = latest.map_or(now, |latest| now.max(after(latest, Duration::from_micros(1))));
     let decision = decide(team.limit, &agents, &waiting, now);
     if decision.assignments.is_empty() {
         return Ok(0);

@@ -115,6 +115,16 @@ async fn a_decision_that_still_holds_is_carried_out() {
 }
 
 #[tokio::test]
+async fn only_what_was_decided_on_is_claimed() {
+    let desk = Desk::new().await;
+    let mut tx = desk.database.pool.begin().await.unwrap();
+    claim(&mut tx, desk.account, desk.team, &desk.decided()[..1]).await.unwrap();
+    let open = "select array_agg(id) from conversations where state = 'OPEN'";
+    let open: Vec<Uuid> = sqlx::query_scalar(open).fetch_one(&mut *tx).await.unwrap();
+    assert_eq!(open, desk.conversations[..1]);
+}
+
+#[tokio::test]
 async fn a_changed_state_claims_nothing() {
     let desk = Desk::new().await;
     desk.change("state = 'BOT', queued_at = null").await;

@@ -61,6 +61,7 @@ fn decode(message: SendMailRequest) -> Result<NewOutgoing, Fault> {
         in_reply_to: message.in_reply_to.replace('\0', ""),
         thread: message.references.into_iter().map(|id| id.replace('\0', "")).collect(),
         rfc_message_id: message.rfc_message_id,
+        automatic: message.automatic,
     };
     fields.finish()?;
     Ok(mail)

@@ -6,7 +6,7 @@ use diwan_runtime::{backoff::delay_after, clock};
 use jiff::Timestamp;
 use mail_builder::{
     MessageBuilder,
-    headers::{address::Address, date::Date, message_id::MessageId},
+    headers::{address::Address, date::Date, message_id::MessageId, raw::Raw},
 };
 
 /// Longest References field: more would break the line length limits of old servers for no gain; the first and the nearest
@@ -29,6 +29,8 @@ pub(crate) struct Outgoing {
     /// Oldest first.
     pub(crate) thread: Vec<String>,
     pub(crate) message_id: String,
+    /// Whether nobody wrote it: then no machine may answer it (RFC 3834, section 5).
+    pub(crate) automatic: bool,
 }
 
 impl Outgoing {
@@ -46,6 +48,9 @@ impl Outgoing {
             .text_body(self.text.as_str());
         if is_id(&self.in_reply_to) {
             mail = mail.in_reply_to(self.in_reply_to.as_str());
+        }
+        if self.automatic {
+            mail = mail.header("Auto-Submitted", Raw::new("auto-replied"));
         }
         let references = self.references();
         if !references.is_empty() {
@@ -102,6 +107,7 @@ mod tests {
             in_reply_to: "c@x".into(),
             thread: vec!["a@x".into(), "b@x".into(), "c@x".into()],
             message_id: "reserved@shop.test".into(),
+            automatic: false,
         }
     }
 
@@ -117,7 +123,7 @@ mod tests {
         assert_eq!((read.subject, read.message_id), (mail().subject, mail().message_id));
         assert_eq!(read.text.trim_end(), mail().text.trim_end());
         assert_eq!(read.thread, ["c@x", "b@x", "a@x"]);
-        assert!(!read.broken && !read.auto_submitted);
+        assert!(!read.broken && !read.automatic);
         let text = String::from_utf8(raw).unwrap();
         assert!(text.is_ascii(), "passes every server, also those without 8BITMIME");
         assert!(text.contains("References: <a@x> <b@x> <c@x>"), "{text}");
@@ -130,6 +136,14 @@ mod tests {
         let mail = Outgoing { in_reply_to: hostile[0].into(), thread: hostile.map(String::from).to_vec(), ..mail() };
         let text = String::from_utf8(mail.to_bytes(at(0)).unwrap()).unwrap();
         assert!(!text.contains("Bcc") && !text.contains("References") && !text.contains("In-Reply-To"), "{text}");
+    }
+
+    #[test]
+    fn what_nobody_wrote_says_so_and_is_known_as_that_when_it_comes_back() {
+        let raw = Outgoing { automatic: true, ..mail() }.to_bytes(at(0)).unwrap();
+        assert!(crate::domain::parse::parse(&raw).automatic);
+        let text = String::from_utf8(raw).unwrap();
+        assert!(text.contains("\r\nAuto-Submitted: auto-replied\r\n"), "{text}");
     }
 
     #[test]

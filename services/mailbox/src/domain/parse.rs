@@ -4,7 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use diwan_fault::Fields;
-use mail_parser::{Address, HeaderName, HeaderValue, Message, MessageParser, MimeHeaders as _, PartType};
+use mail_parser::{Address, HeaderValue, Message, MessageParser, MimeHeaders as _, PartType};
+
+use super::automatic;
 
 /// Longest text that is handed on, in bytes; the whole stays in the raw mail.
 const TEXT: usize = 500_000;
@@ -45,8 +47,8 @@ pub(crate) struct Parsed {
     /// In-Reply-To and References without angle brackets, nearest first, each once.
     pub(crate) thread: Vec<String>,
     pub(crate) files: Vec<File>,
-    /// Sent by a machine (RFC 3834, section 5): never to be answered automatically.
-    pub(crate) auto_submitted: bool,
+    /// Sent by a machine or a mailing list: never to be answered automatically (RFC 3834, section 2).
+    pub(crate) automatic: bool,
     /// Whether anything could not be read.
     pub(crate) broken: bool,
 }
@@ -68,6 +70,7 @@ fn read(message: &Message<'_>) -> Parsed {
     let (text, cut) = text(message);
     let (files, dropped) = files(message);
     Parsed {
+        automatic: automatic::is_automatic(message, &from_email),
         from_email,
         from_name,
         reply_to: message.reply_to().and_then(first_usable),
@@ -76,7 +79,6 @@ fn read(message: &Message<'_>) -> Parsed {
         message_id: message.message_id().map(message_id).unwrap_or_default(),
         thread: thread(message),
         files,
-        auto_submitted: is_auto_submitted(message),
         broken: unsure || cut || dropped || message.parts.iter().any(|part| part.is_encoding_problem),
     }
 }
@@ -160,11 +162,6 @@ fn ids(value: &HeaderValue<'_>) -> Vec<String> {
 fn message_id(id: &str) -> String {
     let id = id.trim().trim_start_matches('<').trim_end_matches('>');
     if id.len() > MESSAGE_ID { String::new() } else { line(id, MESSAGE_ID) }
-}
-
-fn is_auto_submitted(message: &Message<'_>) -> bool {
-    let value = message.header_raw(HeaderName::AutoSubmitted);
-    value.is_some_and(|value| !value.trim().to_ascii_lowercase().starts_with("no"))
 }
 
 /// One line of at most so many characters.

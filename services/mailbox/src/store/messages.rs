@@ -35,7 +35,7 @@ pub(crate) struct NewMessage {
     pub(crate) rfc_message_id: String,
     pub(crate) thread: Vec<String>,
     pub(crate) attachments: Vec<Attachment>,
-    pub(crate) auto_submitted: bool,
+    pub(crate) automatic: bool,
     pub(crate) broken: bool,
     pub(crate) quarantine: String,
 }
@@ -68,7 +68,7 @@ pub(crate) async fn insert(
 ) -> Result<(), Error> {
     sqlx::query!(
         "insert into messages (account_id, id, mailbox_id, uid_validity, uid, sha256, fingerprint, size, received_at,
-             state, from_email, from_name, subject, body, rfc_message_id, thread, attachments, auto_submitted, broken,
+             state, from_email, from_name, subject, body, rfc_message_id, thread, attachments, automatic, broken,
              quarantine, stored_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
         account,
@@ -88,7 +88,7 @@ pub(crate) async fn insert(
         message.rfc_message_id,
         &message.thread,
         Json(&message.attachments) as _,
-        message.auto_submitted,
+        message.automatic,
         message.broken,
         message.quarantine,
         now.to_sqlx() as _,
@@ -112,6 +112,7 @@ pub(crate) struct Pending {
     pub(crate) thread: Vec<String>,
     pub(crate) attachments: Json<Vec<Attachment>>,
     pub(crate) broken: bool,
+    pub(crate) automatic: bool,
 }
 
 /// The oldest such mail of a mailbox.
@@ -122,7 +123,7 @@ pub(crate) async fn next_pending(
     let found = sqlx::query_as!(
         Pending,
         r#"select id, received_at, from_email, from_name, subject, body, rfc_message_id, thread,
-               attachments as "attachments: Json<Vec<Attachment>>", broken
+               attachments as "attachments: Json<Vec<Attachment>>", broken, automatic
            from messages where account_id = $1 and mailbox_id = $2 and state = 'PENDING' order by id limit 1"#,
         account,
         mailbox,

@@ -24,14 +24,15 @@ pub(crate) struct NewOutgoing {
     pub(crate) in_reply_to: String,
     pub(crate) thread: Vec<String>,
     pub(crate) rfc_message_id: String,
+    pub(crate) automatic: bool,
 }
 
 /// Stores a mail to send, once for each message id.
 pub(crate) async fn insert(tx: &mut PgConnection, mail: &NewOutgoing, now: Timestamp) -> Result<(), Error> {
     sqlx::query!(
         "insert into outgoing (account_id, message_id, mailbox_id, to_email, to_name, subject, body, in_reply_to,
-             thread, rfc_message_id, state, due_at, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'PENDING', $11, $11)
+             thread, rfc_message_id, automatic, state, due_at, created_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'PENDING', $12, $12)
          on conflict (account_id, message_id) do nothing",
         mail.account_id,
         mail.message_id,
@@ -43,6 +44,7 @@ pub(crate) async fn insert(tx: &mut PgConnection, mail: &NewOutgoing, now: Times
         mail.in_reply_to,
         &mail.thread,
         mail.rfc_message_id,
+        mail.automatic,
         now.to_sqlx() as _,
     )
     .execute(tx)
@@ -62,6 +64,7 @@ pub(crate) struct Attempt {
     pub(crate) in_reply_to: String,
     pub(crate) thread: Vec<String>,
     pub(crate) rfc_message_id: String,
+    pub(crate) automatic: bool,
     pub(crate) attempts: i32,
     pub(crate) created_at: jiff_sqlx::Timestamp,
 }
@@ -79,7 +82,8 @@ pub(crate) async fn begin(
          and not exists (select 1 from closed_accounts where account_id = $1) and message_id =
              (select message_id from outgoing where account_id = $1 and mailbox_id = $2 and state = 'PENDING'
               and due_at <= $3 order by due_at, message_id limit 1 for update skip locked)
-         returning message_id, to_email, to_name, subject, body, in_reply_to, thread, rfc_message_id, attempts, created_at",
+         returning message_id, to_email, to_name, subject, body, in_reply_to, thread, rfc_message_id, automatic, attempts,
+             created_at",
         account,
         mailbox,
         now.to_sqlx() as _,

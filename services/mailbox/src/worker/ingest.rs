@@ -67,6 +67,7 @@ fn request(mailbox: &Mailbox, mail: Pending) -> conversation::IngestMessageReque
         broken: mail.broken,
         country: String::new(),
         topic_ids: Vec::new(),
+        automatic: mail.automatic,
     }
 }
 

@@ -104,6 +104,7 @@ fn mail(mailbox: &Mailbox, attempt: &Attempt) -> Outgoing {
         in_reply_to: attempt.in_reply_to.clone(),
         thread: attempt.thread.clone(),
         message_id: attempt.rfc_message_id.clone(),
+        automatic: attempt.automatic,
     }
 }
 

@@ -169,7 +169,7 @@ impl Cursor {
             rfc_message_id: parsed.message_id,
             thread: parsed.thread,
             attachments: Vec::new(),
-            auto_submitted: parsed.auto_submitted,
+            automatic: parsed.automatic,
             broken: parsed.broken,
             quarantine: String::new(),
         }

@@ -45,7 +45,10 @@ async fn files_are_kept_as_blobs_and_a_broken_mail_is_shown_as_far_as_it_can_be_
     office.conversation.await_ingested(1).await;
     office.deliver(SUPPORT, "Subject: No sender\r\n\r\nWho am I?\r\n").await;
     office.conversation.await_ingested(2).await;
-    let [file, broken] = office.conversation.ingested().try_into().unwrap();
+    office.deliver(SUPPORT, &format!("From: {CUSTOMER}\r\nAuto-Submitted: auto-replied\r\n\r\nI am away.\r\n")).await;
+    office.conversation.await_ingested(3).await;
+    let [file, broken, machine] = office.conversation.ingested().try_into().unwrap();
+    assert!(machine.automatic && !broken.automatic && !file.automatic, "{machine:?}");
     let attachment = &file.attachments[0];
     assert_eq!((attachment.name.as_str(), attachment.media_type.as_str(), attachment.size), ("a.png", "image/png", 4));
     assert_eq!(office.blob(&attachment.sha256), b"\x89PNG");
@@ -53,7 +56,7 @@ async fn files_are_kept_as_blobs_and_a_broken_mail_is_shown_as_far_as_it_can_be_
     assert!(broken.broken && broken.text == "Who am I?", "{broken:?}");
     assert_eq!(broken.from_email, CUSTOMER, "the envelope's sender, from Return-Path");
     let mailbox = office.mailbox(&mailbox.id).await;
-    assert_eq!((mailbox.messages, mailbox.quarantined), (2, 1));
+    assert_eq!((mailbox.messages, mailbox.quarantined), (3, 1));
     let raw: String = sqlx::query_scalar("select sha256 from messages where rfc_message_id = 'file@x'")
         .fetch_one(&office.database.pool)
         .await

@@ -41,10 +41,15 @@ async fn an_answer_arrives_threaded_from_the_shared_address_and_is_filed_once_an
     assert_eq!(report.message_id, answer.message_id);
     office.await_mail(SUPPORT, "Sent", &id).await;
     // A second copy would have been sent before the next mail is.
-    let next =
-        SendMailRequest { message_id: ids::new_id().to_string(), rfc_message_id: "next@shop.test".into(), ..answer };
+    let next = SendMailRequest {
+        message_id: ids::new_id().to_string(),
+        rfc_message_id: "next@shop.test".into(),
+        automatic: true,
+        ..answer
+    };
     office.send(&mailbox, next.clone()).await.unwrap();
-    office.await_mail(CUSTOMER, "INBOX", &next.rfc_message_id).await;
+    let nobodys = office.await_mail(CUSTOMER, "INBOX", &next.rfc_message_id).await;
+    assert!(nobodys.lines().any(|line| line == "Auto-Submitted: auto-replied"), "{nobodys}");
     assert_eq!(office.mails(CUSTOMER, "INBOX", &id).await.len(), 1);
     assert_eq!(office.mails(SUPPORT, "Sent", &id).await.len(), 1);
     eventually("the second report", LIMIT, async || office.conversation.reports().len() == 2).await;

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use crate::{
     config::Settings,
     flow::Team,
-    worker::{hub::Hub, sessions::Sessions, wakeups::Wakeups},
+    worker::{hub::Hub, sender, sessions::Sessions, wakeups::Wakeups},
 };
 
 /// One process of the service.
@@ -26,6 +26,8 @@ pub struct App {
     pub wakeups: Wakeups,
     /// The working hours of a team may have changed, or a conversation was put off.
     pub times_changed: Notify,
+    /// A conversation with a bot is due at another time than before.
+    pub bot_times_changed: Notify,
     /// Our own feed, for the streams.
     pub hub: Hub,
     /// The streams of this process.
@@ -33,6 +35,12 @@ pub struct App {
 }
 
 impl App {
+    /// A bot has heard or said something: there may be a message to send, and its time runs anew.
+    pub fn bot_spoke(&self) {
+        self.database.wake().ring(sender::BELL);
+        self.bot_times_changed.notify_one();
+    }
+
     /// Has the routing look at these teams.
     pub fn wake(&self, teams: impl IntoIterator<Item = Team>) {
         teams.into_iter().for_each(|team| self.wakeups.mark(team));

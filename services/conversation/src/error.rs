@@ -52,6 +52,36 @@ pub enum Error {
     /// The rules to be put in order are not those that there are.
     #[error("the list of routing rules has changed")]
     RulesChanged,
+    /// There is no such bot.
+    #[error("no such bot")]
+    BotNotFound,
+    /// The account has as many bots as it may have.
+    #[error("the account has too many bots")]
+    TooManyBots,
+    /// The bot is retired.
+    #[error("the bot is retired")]
+    BotRetired,
+    /// A menu bot is no external one, nor the other way round.
+    #[error("the bot is of the other kind")]
+    OtherKind,
+    /// The conversation is with no bot of the caller any more.
+    #[error("the conversation is not with the bot")]
+    NotWithBot,
+    /// The claim is not the caller's any more.
+    #[error("the claim is lost")]
+    ClaimLost,
+    /// There is no such group.
+    #[error("no such contact group")]
+    GroupNotFound,
+    /// Another group has this name.
+    #[error("the contact group's name is taken")]
+    GroupNameTaken,
+    /// A routing rule asks for the group.
+    #[error("a routing rule asks for the contact group")]
+    GroupInUse,
+    /// The account has as many groups as it may have, or the contact is in as many.
+    #[error("there are too many contact groups")]
+    TooManyGroups,
     /// There is no such contact.
     #[error("no such contact")]
     ContactNotFound,
@@ -120,6 +150,16 @@ impl Error {
             Self::TooManyRules => (Code::FailedPrecondition, "TOO_MANY_RULES"),
             Self::RulesChanged => (Code::FailedPrecondition, "RULES_CHANGED"),
             Self::ContactNotFound => (Code::NotFound, "CONTACT_NOT_FOUND"),
+            Self::BotNotFound => (Code::NotFound, "BOT_NOT_FOUND"),
+            Self::TooManyBots => (Code::FailedPrecondition, "TOO_MANY_BOTS"),
+            Self::BotRetired => (Code::FailedPrecondition, "BOT_RETIRED"),
+            Self::OtherKind => (Code::FailedPrecondition, "OTHER_KIND"),
+            Self::NotWithBot => (Code::FailedPrecondition, "NOT_WITH_BOT"),
+            Self::ClaimLost => (Code::FailedPrecondition, "CLAIM_LOST"),
+            Self::GroupNotFound => (Code::NotFound, "GROUP_NOT_FOUND"),
+            Self::GroupNameTaken => (Code::AlreadyExists, "GROUP_NAME_TAKEN"),
+            Self::GroupInUse => (Code::FailedPrecondition, "GROUP_IN_USE"),
+            Self::TooManyGroups => (Code::FailedPrecondition, "TOO_MANY_GROUPS"),
             Self::ReassignmentNotFound => (Code::NotFound, "REASSIGNMENT_NOT_FOUND"),
             Self::NotAssignable => (Code::FailedPrecondition, "NOT_ASSIGNABLE"),
             Self::NotHeld => (Code::FailedPrecondition, "NOT_HELD"),
@@ -181,6 +221,16 @@ mod tests {
             Error::TooManyRules,
             Error::RulesChanged,
             Error::ContactNotFound,
+            Error::BotNotFound,
+            Error::TooManyBots,
+            Error::BotRetired,
+            Error::OtherKind,
+            Error::NotWithBot,
+            Error::ClaimLost,
+            Error::GroupNotFound,
+            Error::GroupNameTaken,
+            Error::GroupInUse,
+            Error::TooManyGroups,
             Error::ReassignmentNotFound,
             Error::NotAssignable,
             Error::NotHeld,

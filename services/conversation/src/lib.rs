@@ -23,7 +23,9 @@ use diwan_account_data::{AccountDataServer, deletion::Deletions};
 use diwan_feed::FeedServer;
 use diwan_launch::{Component, Context};
 use diwan_proto::conversation::v1::{
-    archive_service_server::ArchiveServiceServer, checker_service_server::CheckerServiceServer,
+    archive_service_server::ArchiveServiceServer, bot_service_server::BotServiceServer,
+    bot_turn_service_server::BotTurnServiceServer, contact_group_service_server::ContactGroupServiceServer,
+    note_service_server::NoteServiceServer, checker_service_server::CheckerServiceServer,
     conversation_service_server::ConversationServiceServer, handling_service_server::HandlingServiceServer,
     inbox_service_server::InboxServiceServer, ingest_service_server::IngestServiceServer,
     presence_service_server::PresenceServiceServer, routing_rule_service_server::RoutingRuleServiceServer,
@@ -37,7 +39,7 @@ use crate::{
     api::Api,
     app::App,
     config::Settings,
-    worker::{alerts, archiver, bots, feeds, hub, hub::Hub, janitor, presence, reassigner, router, sender, shifts, unanswered},
+    worker::{alerts, archiver, bots, bots, feeds, hub, hub::Hub, janitor, presence, reassigner, router, sender, shifts, unanswered},
 };
 
 pub(crate) use crate::error::Error;
@@ -75,6 +77,7 @@ impl Component for Service {
         reassigner::start(&app);
         archiver::start(&app);
         alerts::start(&app);
+        bots::start(&app);
         sender::start(&app, context.network.to("mailbox").signed(&context.signer));
         let pool = app.database.pool().clone();
         Deletions { pool: pool.clone(), blobs: None, data: &DATA, clock: context.clock.clone() }.start(&context.drain);
@@ -98,6 +101,14 @@ impl Component for Service {
             .with(CheckerServiceServer::new(api.clone()))
             .await
             .with(RoutingRuleServiceServer::new(api.clone()))
+            .await
+            .with(BotServiceServer::new(api.clone()))
+            .await
+            .with(BotTurnServiceServer::new(api.clone()))
+            .await
+            .with(ContactGroupServiceServer::new(api.clone()))
+            .await
+            .with(NoteServiceServer::new(api.clone()))
             .await
             .with(TopicServiceServer::new(api))
             .await
@@ -124,6 +135,7 @@ async fn open(context: &Context) -> Result<App, BoxError> {
         settings,
         wakeups: Default::default(),
         times_changed: Default::default(),
+        bot_times_changed: Default::default(),
         hub: Hub::new(head),
         sessions: Default::default(),
     })

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use diwan_access::{
     AccessKeys, Admission, Keys, Revocations, Rules, Signer, Verifier, keys,
-    token::{AUDIENCE, AccessClaims, Epochs},
+    token::{AUDIENCE, AccessClaims, Epochs, Kind, Mandate, MandateEpochs, PrincipalClaims},
 };
 use diwan_launch::{Component, Context};
 use diwan_proto::{
@@ -166,6 +166,20 @@ impl World {
     /// `message` as `person` sends it.
     pub fn request<M>(&self, person: &Person, message: M) -> Request<M> {
         bearing(&self.token(person), message)
+    }
+
+    /// `message` as a service principal of an account sends it, which may call these services and methods.
+    pub fn principal<M>(&self, (account, principal): (Uuid, Uuid), scopes: &[&str], message: M) -> Request<M> {
+        let signer = &self.access;
+        let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        let claims = PrincipalClaims {
+            registered: signer.registered(AUDIENCE, TOKEN_LIFE),
+            kind: Kind::Principal,
+            acc: account,
+            epoch: 0,
+            act: Mandate { sub: principal, cred: principal, scopes, epochs: MandateEpochs::default() },
+        };
+        bearing(&signer.sign(&claims).expect("a token"), message)
     }
 
     /// `message` as an operator with `scope` sends it.

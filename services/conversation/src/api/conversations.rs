@@ -26,7 +26,8 @@ use crate::{
     worker::sender,
 };
 
-const LONGEST_ANSWER: usize = 100_000;
+/// The longest message to a customer, in characters.
+pub const LONGEST_ANSWER: usize = 100_000;
 
 /// Entries in the order of time.
 type ByTime = (Timestamp, Uuid);

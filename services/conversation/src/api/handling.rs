@@ -13,14 +13,14 @@ use diwan_proto::conversation::v1::{
     handling_service_server::HandlingService,
 };
 use diwan_runtime::clock::after;
-use diwan_store::answers;
+use diwan_store::{Page, answers};
 use jiff::Timestamp;
 use prost::Name;
 use sqlx::PgConnection;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Api, position::position, shown::shown};
+use super::{Api, notes::LONGEST_NOTE, position::position, shown::shown};
 use crate::{
     Error,
     domain::state::{Cause, Priority},
@@ -50,7 +50,7 @@ impl HandlingService for Api {
         let to = Destination { team: None, user: Some(fields.uuid("user_id", &message.user_id)) };
         fields.finish()?;
         let answer = self
-            .hand_over((&caller, "AssignConversation", Cause::Assigned), (&request_id, &message), id, to, |moved| {
+            .hand_over((&caller, "AssignConversation", Cause::Assigned), (&request_id, &message), (id, ""), to, |moved| {
                 Ok(AssignConversationResponse {
                     conversation: Some(shown(&moved.conversation, &caller)?),
                     over_limit: moved.over_limit,
@@ -70,13 +70,14 @@ impl HandlingService for Api {
         let request_id = fields.request_id(&message.request_id);
         let id = fields.uuid("conversation_id", &message.conversation_id);
         let to = destination(&mut fields, ("team_id", &message.team_id), ("user_id", &message.user_id));
+        let note = fields.text("note", &message.note, 0..=LONGEST_NOTE);
         if to.team.is_none() && to.user.is_none() {
             fields.refuse("team_id", "FIELD_REQUIRED", &[]);
         }
         fields.finish()?;
         let method = "HandOverConversation";
         let answer = self
-            .hand_over((&caller, method, Cause::HandedOver), (&request_id, &message), id, to, |moved| {
+            .hand_over((&caller, method, Cause::HandedOver), (&request_id, &message), (id, &note), to, |moved| {
                 Ok(HandOverConversationResponse {
                     conversation: Some(shown(&moved.conversation, &caller)?),
                     over_limit: moved.over_limit,
@@ -209,7 +210,7 @@ impl Api {
         &self,
         (caller, method, cause): (&User, &'static str, Cause),
         (request_id, message): (&str, &impl Name),
-        id: Uuid,
+        (id, note): (Uuid, &str),
         to: Destination,
         answer: impl Fn(&Moved) -> Result<A, Error> + Send + Sync,
     ) -> Result<A, Status> {
@@ -218,7 +219,10 @@ impl Api {
         let now = self.0.clock.now();
         let woken: Mutex<Vec<Team>> = Mutex::default();
         let moved = async |tx: &mut PgConnection| {
-            let moved = flow::hand_over::hand_over(tx, (caller, &scope), id, to, cause, now).await?;
+            let mut moved = flow::hand_over::hand_over(tx, (caller, &scope), id, to, cause, now).await?;
+            if !note.is_empty() {
+                moved.conversation = flow::notes::append(tx, caller, &moved.conversation, note, now).await?.1;
+            }
             let teams = [moved.from, moved.conversation.team_id].map(|team| (caller.account_id, team));
             woken.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(teams);
             answer(&moved)

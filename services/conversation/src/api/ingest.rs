@@ -37,7 +37,7 @@ impl IngestService for Api {
     ) -> Result<Response<IngestMessageResponse>, Status> {
         let now = self.0.clock.now();
         let mail = incoming(request.get_ref(), now)?;
-        let (id, waits) = self
+        let ingested = self
             .0
             .database
             .transaction("ingest", async |tx: &mut PgConnection| flow::ingest::ingest(tx, &mail, now).await)

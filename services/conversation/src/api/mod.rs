@@ -4,10 +4,14 @@ mod archive;
 mod checker;
 mod conversations;
 mod fields;
+mod groups;
 mod handling;
 mod inbox;
 mod ingest;
+mod menus;
+mod notes;
 mod position;
+mod presence;
 mod rules;
 mod shown;
 mod stream;
@@ -16,7 +20,6 @@ mod topics;
 use std::sync::Arc;
 
 use diwan_access::User;
-mod presence;
 use sqlx::{Postgres, pool::PoolConnection};
 
 use crate::{Error, app::App, domain::scope::Scope, store::scopes};

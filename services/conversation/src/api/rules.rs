@@ -37,6 +37,7 @@ const ADDED_TOPICS: usize = 20;
 const MAILBOXES: usize = 200;
 const COUNTRIES: usize = 300;
 const KEYWORDS: usize = 100;
+const GROUPS: usize = 50;
 
 #[tonic::async_trait]
 impl RoutingRuleService for Api {
@@ -49,7 +50,7 @@ impl RoutingRuleService for Api {
         let mut fields = Fields::new();
         let request_id = fields.request_id(&message.request_id);
         let asked = (message.name.as_str(), message.conditions.as_ref(), message.team_id.as_str());
-        let content = content(&mut fields, asked, (message.priority, &message.add_topic_ids));
+        let content = content(&mut fields, asked, (message.priority, &message.add_topic_ids, &message.bot_id));
         fields.finish()?;
         let once = once(&caller, &request_id, "CreateRoutingRule", &message);
         let now = self.0.clock.now();
@@ -92,7 +93,7 @@ impl RoutingRuleService for Api {
         let request_id = fields.request_id(&message.request_id);
         let id = fields.uuid("rule_id", &message.rule_id);
         let asked = (message.name.as_str(), message.conditions.as_ref(), message.team_id.as_str());
-        let content = content(&mut fields, asked, (message.priority, &message.add_topic_ids));
+        let content = content(&mut fields, asked, (message.priority, &message.add_topic_ids, &message.bot_id));
         fields.finish()?;
         let once = once(&caller, &request_id, "UpdateRoutingRule", &message);
         let now = self.0.clock.now();
@@ -169,7 +170,7 @@ fn once(caller: &User, request_id: &str, method: &'static str, message: &impl pr
 fn content(
     fields: &mut Fields,
     (name, conditions, team): (&str, Option<&proto::RoutingConditions>, &str),
-    (priority, add_topics): (i32, &[String]),
+    (priority, add_topics, bot): (i32, &[String], &str),
 ) -> Content {
     Content {
         name: fields.line("name", name, 1..=LONGEST_NAME),
@@ -177,6 +178,7 @@ fn content(
         team: fields.uuid("team_id", team),
         priority: priority_of(fields, priority),
         add_topics: fields::uuids(fields, "add_topic_ids", add_topics, 0..=ADDED_TOPICS),
+        bot: fields.optional_uuid("bot_id", bot),
     }
 }
 
@@ -199,6 +201,7 @@ fn conditions_of(fields: &mut Fields, asked: &proto::RoutingConditions) -> Condi
             (&asked.languages, 0..=Language::ALL.len()),
             |fields, field, value| fields.language(field, value).tag().to_owned(),
         ),
+        groups: fields::uuids(fields, "conditions.contact_group_ids", &asked.contact_group_ids, 0..=GROUPS),
     };
     if conditions.is_empty() {
         fields.refuse("conditions", "FIELD_REQUIRED", &[]);

@@ -5,14 +5,15 @@ pub mod contact;
 pub mod expected_wait;
 pub mod give_back;
 pub mod ledger;
+pub mod menu;
 pub mod routing;
 pub mod rules;
 pub mod scope;
 pub mod state;
 pub mod text;
 pub mod thread;
+pub mod unanswered;
 pub mod view;
 
 #[cfg(test)]
-pub mod unanswered;
 mod model_tests;

@@ -30,6 +30,8 @@ pub struct Conditions {
     pub keywords: Vec<String>,
     /// Of its first message.
     pub languages: Vec<String>,
+    /// That the contact is in.
+    pub groups: Vec<Uuid>,
 }
 
 /// A routing rule.
@@ -45,6 +47,8 @@ pub struct Rule {
     pub priority: Option<Priority>,
     /// Topics that it gets.
     pub add_topics: Vec<Uuid>,
+    /// The bot that it starts with; `None`: in the team's queue.
+    pub bot: Option<Uuid>,
     /// Rises with every change.
     pub version: i64,
 }
@@ -56,6 +60,8 @@ pub struct Enquiry {
     pub topics: Vec<Uuid>,
     /// Of the contact, where it is known.
     pub country: Option<String>,
+    /// That the contact is in.
+    pub groups: Vec<Uuid>,
     /// By which it came in.
     pub mailbox: Option<Uuid>,
     /// By what it came in.
@@ -100,6 +106,7 @@ impl Conditions {
         // What needs the text comes last: it is the dearest.
         any(&self.topics, |topic| enquiry.topics.contains(topic))
             && any(&self.countries, |country| enquiry.country.as_ref() == Some(country))
+            && any(&self.groups, |group| enquiry.groups.contains(group))
             && any(&self.mailboxes, |mailbox| enquiry.mailbox == Some(*mailbox))
             && any(&self.channels, |channel| enquiry.channel == *channel)
             && any(&self.languages, |language| enquiry.language == Some(language.as_str()))

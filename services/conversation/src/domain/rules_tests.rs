@@ -23,14 +23,16 @@ fn conditions() -> impl Strategy<Value = Conditions> {
         some_of(vec![Channel::Email]),
         texts(&["invoice", "my order", "refund"]),
         texts(&["ar", "en"]),
+        some_of(vec![id(6), id(7)]),
     )
-        .prop_map(|(topics, countries, mailboxes, channels, keywords, languages)| Conditions {
+        .prop_map(|(topics, countries, mailboxes, channels, keywords, languages, groups)| Conditions {
             topics,
             countries,
             mailboxes,
             channels,
             keywords,
             languages,
+            groups,
         })
 }
 
@@ -42,6 +44,7 @@ fn rules() -> impl Strategy<Value = Vec<Rule>> {
             team: id(200 + number),
             priority: None,
             add_topics: Vec::new(),
+            bot: None,
             version: 1,
         };
         (0..).zip(all).map(rule).collect()
@@ -57,10 +60,12 @@ fn enquiry() -> impl Strategy<Value = Enquiry> {
         select(vec![None, Some(id(3)), Some(id(5))]),
         select(TEXTS.to_vec()),
         language,
+        some_of(vec![id(6), id(7)]),
     )
-        .prop_map(|(topics, country, mailbox, text, language)| Enquiry {
+        .prop_map(|(topics, country, mailbox, text, language, groups)| Enquiry {
             topics,
             country,
+            groups,
             mailbox,
             channel: Channel::Email,
             language,
@@ -95,6 +100,7 @@ proptest! {
             channels: if one.channels.is_empty() { other.channels } else { one.channels },
             keywords: if one.keywords.is_empty() { other.keywords } else { one.keywords },
             languages: if one.languages.is_empty() { other.languages } else { one.languages },
+            groups: if one.groups.is_empty() { other.groups } else { one.groups },
         };
         prop_assert!(first.hold(&enquiry) || !both.hold(&enquiry));
     }
@@ -105,6 +111,7 @@ fn each_condition_alone_decides() {
     let enquiry = Enquiry {
         topics: vec![id(1)],
         country: Some("EG".into()),
+        groups: vec![id(5), id(6)],
         mailbox: Some(id(3)),
         channel: Channel::Email,
         language: Some("ar"),
@@ -119,6 +126,8 @@ fn each_condition_alone_decides() {
         (Conditions { countries: vec!["BR".into()], ..none() }, false),
         (Conditions { mailboxes: vec![id(3)], ..none() }, true),
         (Conditions { mailboxes: vec![id(4)], ..none() }, false),
+        (Conditions { groups: vec![id(7), id(6)], ..none() }, true),
+        (Conditions { groups: vec![id(7)], ..none() }, false),
         (Conditions { channels: vec![Channel::Email], ..none() }, true),
         (Conditions { languages: vec!["ar".into()], ..none() }, true),
         (Conditions { languages: vec!["en".into()], ..none() }, false),
@@ -138,6 +147,7 @@ fn without_a_match_it_is_the_mailboxs_team_and_then_the_fallback() {
         team: id(2),
         priority: None,
         add_topics: Vec::new(),
+        bot: None,
         version: 7,
     };
     let (own, fallback) = (Some(id(3)), Some(id(4)));

@@ -102,7 +102,7 @@ named! {
 impl Cause {
     /// Whether state, team or holder changed by it.
     pub fn is_transition(self) -> bool {
-        !matches!(self, Self::Message | Self::Priority | Self::Topics)
+        !matches!(self, Self::Message | Self::Priority | Self::Topics | Self::Note)
     }
 }
 

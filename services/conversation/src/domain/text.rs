@@ -29,6 +29,11 @@ impl Words {
         Self(words)
     }
 
+    /// They, one by one.
+    pub fn each(&self) -> impl Iterator<Item = &str> {
+        self.0.split_whitespace()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0 == " "

@@ -71,9 +71,9 @@ pub struct Ingested {
 /// Stores a message once.
 ///
 /// The message's primary key makes it once: of two deliveries at the same time one waits for the other, starts over, and finds it.
-pub async fn ingest(tx: &mut Tx, mail: &Incoming, now: Timestamp) -> Result<(Uuid, Option<Team>), Error> {
-    if let Some(known) = messages::conversation_of(tx, mail.account, mail.message).await? {
-        return Ok((known, None));
+pub async fn ingest(tx: &mut Tx, mail: &Incoming, now: Timestamp) -> Result<Ingested, Error> {
+    if let Some(conversation) = messages::conversation_of(tx, mail.account, mail.message).await? {
+        return Ok(Ingested { conversation, ..Ingested::default() });
     }
     let key = email_key(&mail.from_email);
     let thread = messages::thread(tx, mail.account, mail.mailbox, &mail.nearest_first, key.as_deref()).await?;
@@ -85,7 +85,7 @@ pub async fn ingest(tx: &mut Tx, mail: &Incoming, now: Timestamp) -> Result<(Uui
     Ok(Ingested { replied, ..ingested })
 }
 
-async fn new(tx: &mut Tx, mail: &Incoming, key: Option<&str>, now: Timestamp) -> Result<(Uuid, Option<Team>), Error> {
+async fn new(tx: &mut Tx, mail: &Incoming, key: Option<&str>, now: Timestamp) -> Result<Ingested, Error> {
     let account = mail.account;
     let sender = (mail.from_name.as_str(), mail.from_email.as_str(), key, mail.country.as_deref());
     let contact = contacts::ensure(tx, account, ids::new_id(), sender, now).await?;
@@ -104,16 +104,15 @@ async fn new(tx: &mut Tx, mail: &Incoming, key: Option<&str>, now: Timestamp) ->
         mailbox_address: &mail.mailbox_address,
         priority: routed.priority.unwrap_or_default(),
         topics: &routed.topics,
+        bot: bot.as_ref().map(|bot| bot.id),
         created_at: mail.received_at,
-    };
         wants_answer: !mail.automatic,
     };
     // Before the conversation is there: the lock order. What is with a bot is offered when it leaves it.
     let sticky = match bot {
         None => sticky_owner(tx, account, (team, conversation.id, contact), now).await?,
         Some(_) => None,
-    // Before the conversation is there: the lock order.
-    let sticky = sticky_owner(tx, account, (team, conversation.id, contact), now).await?;
+    };
     let decision = sticky.map(|offer| offer.decision);
     conversations::insert(tx, account, &conversation, now).await?;
     route::keep(tx, account, (conversation.id, 1), &routed, now).await?;
@@ -126,13 +125,13 @@ async fn new(tx: &mut Tx, mail: &Incoming, key: Option<&str>, now: Timestamp) ->
         return Ok(Ingested { conversation: conversation.id, waits, heard_by_bot: true, replied: false });
     }
     let Some(offer) = sticky.filter(|offer| offer.accepted) else {
-        return Ok((conversation.id, Some((account, team))));
+        return Ok(Ingested { conversation: conversation.id, waits: Some((account, team)), ..Ingested::default() });
     };
     give_back::hand(tx, account, (conversation.id, 1), (team, offer.agent), now).await?;
     let before = Some(Facts { state: State::Queued, team, holder: None });
     let why = Why { decision, ..Why::of(Cause::StickyOwner) };
     record(tx, account, why, &[Changed::from(conversation.id, before)], now).await?;
-    Ok((conversation.id, None))
+    Ok(Ingested { conversation: conversation.id, ..Ingested::default() })
 }
 
 fn arrival(mail: &Incoming, contact: Uuid) -> Arrival<'_> {
@@ -147,7 +146,7 @@ fn arrival(mail: &Incoming, contact: Uuid) -> Arrival<'_> {
 }
 
 /// Offers the new conversation of a customer who is back to the agent whom he had last, where the team wants that.
-async fn sticky_owner(
+pub async fn sticky_owner(
     tx: &mut Tx,
     account: Uuid,
     (team, conversation, contact): (Uuid, Uuid, Uuid),
@@ -163,7 +162,7 @@ async fn sticky_owner(
 }
 
 /// A closed conversation reopens and one that is put off wakes: to whoever had it, if the routing could give him one now.
-async fn continued(tx: &mut Tx, mail: &Incoming, id: Uuid, now: Timestamp) -> Result<(Uuid, Option<Team>), Error> {
+async fn continued(tx: &mut Tx, mail: &Incoming, id: Uuid, now: Timestamp) -> Result<Ingested, Error> {
     let account = mail.account;
     let found = conversations::load(tx, account, &[id]).await?.pop().ok_or(Error::NotFound)?;
     let before = found.facts()?;
@@ -171,11 +170,11 @@ async fn continued(tx: &mut Tx, mail: &Incoming, id: Uuid, now: Timestamp) -> Re
         State::Closed => Cause::Reopened,
         State::Snoozed => Cause::Woken,
         _ => Cause::Message,
+    };
     // Before the conversation is locked: the lock order.
     let bot = match found.bot_id.filter(|_| before.state == State::Bot && !mail.automatic) {
         Some(bot) => bots::share(tx, account, bot).await?,
         None => None,
-    };
     };
     let given = match cause {
         Cause::Message => None,
@@ -204,6 +203,7 @@ async fn store(tx: &mut Tx, mail: &Incoming, conversation: Uuid) -> Result<(), E
         conversation_id: conversation,
         direction: Direction::In.name().to_owned(),
         author_id: None,
+        bot_id: None,
         text: mail.text.clone(),
         subject: mail.subject.clone(),
         rfc_message_id: mail.rfc_message_id.clone(),

@@ -10,11 +10,13 @@ pub mod bots;
 pub mod close;
 pub mod deliver;
 pub mod give_back;
+pub mod groups;
 pub mod hand_over;
 pub mod ingest;
 pub mod label;
 pub mod long_waits;
 pub mod members;
+pub mod notes;
 pub mod presence;
 pub mod reassign;
 pub mod reply;
@@ -23,12 +25,12 @@ pub mod rules;
 pub mod snooze;
 pub mod take;
 pub mod topics;
-
-use uuid::Uuid;
-
 pub mod unanswered;
 
 #[cfg(test)]
 mod fairness_tests;
+
+use uuid::Uuid;
+
 /// A team whose queue or agents changed, for the routing to look at after the commit.
 pub type Team = (Uuid, Uuid);

@@ -86,8 +86,8 @@ pub async fn say(
     if !conversations::touch(tx, account, (found.id, found.version), writer, now).await? {
         return Err(lost_race(tx).await);
     }
-    let parent = messages::parent(tx, account, id).await?;
-    let message = outgoing(&found, caller.user_id, text, &parent, now);
+    let parent = messages::parent(tx, account, found.id).await?;
+    let message = outgoing(found, author, text, &parent, now);
     messages::insert(tx, account, &message).await?;
     sends::insert(tx, account, message.id, now).await?;
     let why = match author {
@@ -98,13 +98,15 @@ pub async fn say(
     Ok((message, after.into_iter().next().ok_or(Error::NotFound)?))
 }
 
-fn outgoing(to: &Conversation, author: Uuid, text: &str, parent: &thread::Parent, now: Timestamp) -> Message {
+fn outgoing(to: &Conversation, author: Author, text: &str, parent: &thread::Parent, now: Timestamp) -> Message {
     let id = ids::new_id();
+    let (user, bot) = author.ids();
     Message {
         id,
         conversation_id: to.id,
         direction: Direction::Out.name().to_owned(),
-        author_id: Some(author),
+        author_id: user,
+        bot_id: bot,
         text: text.to_owned(),
         subject: thread::subject(&to.subject),
         rfc_message_id: thread::message_id(id, &to.mailbox_address),
@@ -113,7 +115,7 @@ fn outgoing(to: &Conversation, author: Uuid, text: &str, parent: &thread::Parent
         delivery: Some(Delivery::Pending.name().to_owned()),
         delivery_error: String::new(),
         broken: false,
+        automatic: user.is_none(),
         created_at: now.to_sqlx(),
     }
-        automatic: user.is_none(),
 }

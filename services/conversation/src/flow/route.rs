@@ -10,7 +10,7 @@ use crate::{
         state::Priority,
         text::{Words, language},
     },
-    store::{Tx, archive, contacts, rules as store, topics},
+    store::{Tx, archive, contacts, groups, rules as store, topics},
 };
 
 /// Where a conversation goes.
@@ -22,6 +22,8 @@ pub struct Routed {
     pub priority: Option<Priority>,
     /// What it is about: what it was about, and what the rule adds.
     pub topics: Vec<Uuid>,
+    /// The bot that it starts with, as far as the rule says.
+    pub bot: Option<Uuid>,
     /// What is kept of it; `None`: the account has no rules, and the team was given.
     kept: Option<(Via, Enquiry)>,
 }
@@ -52,7 +54,7 @@ pub async fn route(tx: &mut Tx, account: Uuid, arrival: Arrival<'_>) -> Result<R
     if let (true, Some(team)) = (list.is_empty(), arrival.own) {
         let topics = in_use(tx, account, arrival.topics).await?;
         let team = archive::resolve(tx, account, team).await?.unwrap_or(team);
-        return Ok(Routed { team, priority: None, topics, kept: None });
+        return Ok(Routed { team, priority: None, topics, bot: None, kept: None });
     }
     let topics = in_use(tx, account, arrival.topics).await?;
     let enquiry = enquiry(tx, account, (arrival, &topics), &list).await?;
@@ -64,7 +66,8 @@ pub async fn route(tx: &mut Tx, account: Uuid, arrival: Arrival<'_>) -> Result<R
         None => topics,
     };
     let team = archive::resolve(tx, account, team).await?.unwrap_or(team);
-    Ok(Routed { team, priority: matched.and_then(|rule| rule.priority), topics, kept: Some((via, enquiry)) })
+    let (priority, bot) = (matched.and_then(|rule| rule.priority), matched.and_then(|rule| rule.bot));
+    Ok(Routed { team, priority, topics, bot, kept: Some((via, enquiry)) })
 }
 
 /// Keeps what led the conversation to its team.
@@ -89,9 +92,15 @@ async fn enquiry(
     } else {
         None
     };
+    let groups = if asked(|rule| !rule.conditions.groups.is_empty()) {
+        groups::of_contact(tx, account, arrival.contact).await?
+    } else {
+        Vec::new()
+    };
     Ok(Enquiry {
         topics: topics.to_vec(),
         country,
+        groups,
         mailbox: arrival.mailbox,
         channel: Channel::Email,
         language: asked(|rule| !rule.conditions.languages.is_empty()).then(|| language(&text)).flatten(),
@@ -100,7 +109,7 @@ async fn enquiry(
 }
 
 /// Those topics that are in use, each once. They stay so until the end of the transaction.
-async fn in_use(tx: &mut Tx, account: Uuid, topics: &[Uuid]) -> Result<Vec<Uuid>, Error> {
+pub async fn in_use(tx: &mut Tx, account: Uuid, topics: &[Uuid]) -> Result<Vec<Uuid>, Error> {
     if topics.is_empty() {
         return Ok(Vec::new());
     }

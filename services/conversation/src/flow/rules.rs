@@ -16,7 +16,7 @@ use crate::{
     Error,
     domain::{rules::Conditions, state::Priority},
     store::{
-        Tx,
+        Tx, bots, groups,
         rules::{self, Stored},
         topics,
     },
@@ -33,12 +33,14 @@ pub struct Content {
     pub team: Uuid,
     pub priority: Option<Priority>,
     pub add_topics: Vec<Uuid>,
+    pub bot: Option<Uuid>,
 }
 
 /// Makes a rule at the end of the list.
 pub async fn create(tx: &mut Tx, account: Uuid, content: &Content, now: Timestamp) -> Result<Stored, Error> {
     require(tx, account, content).await?;
     rules::lock_list(tx, account).await?;
+    require_bot(tx, account, content).await?;
     let known = rules::list(&mut *tx, account).await?;
     if known.len() >= MOST {
         return Err(Error::TooManyRules);
@@ -52,6 +54,7 @@ pub async fn create(tx: &mut Tx, account: Uuid, content: &Content, now: Timestam
 pub async fn update(tx: &mut Tx, account: Uuid, id: Uuid, content: &Content, now: Timestamp) -> Result<Stored, Error> {
     require(tx, account, content).await?;
     rules::lock_list(tx, account).await?;
+    require_bot(tx, account, content).await?;
     let known = rules::find(&mut *tx, account, id).await?.ok_or(Error::RuleNotFound)?;
     let rule = stored((id, known.position), content, (known.version + 1, known.created_at.to_jiff()));
     save(tx, account, rule, now).await
@@ -88,12 +91,32 @@ pub async fn redirect(
     announce(tx, account, &changed, false, now).await
 }
 
+/// A bot is retired: rules that name it name none. Its row is locked afterwards: the lock order.
+pub async fn without_bot(tx: &mut Tx, account: Uuid, bot: Uuid, now: Timestamp) -> Result<(), Error> {
+    rules::lock_list(tx, account).await?;
+    let changed = rules::without_bot(tx, account, bot).await?;
+    announce(tx, account, &changed, false, now).await
+}
+
+/// Its bot is in use, and stays so until the end of the transaction. The list is locked: the lock order.
+async fn require_bot(tx: &mut Tx, account: Uuid, content: &Content) -> Result<(), Error> {
+    match content.bot {
+        Some(bot) if bots::share_in_use(tx, account, bot).await?.is_none() => Err(Error::BotNotFound),
+        _ => Ok(()),
+    }
+}
+
 /// Its team and topics are there, and stay until the end of the transaction.
 async fn require(tx: &mut Tx, account: Uuid, content: &Content) -> Result<(), Error> {
     let named: BTreeSet<Uuid> = content.conditions.topics.iter().chain(&content.add_topics).copied().collect();
     let named: Vec<Uuid> = named.into_iter().collect();
     if topics::share(tx, account, &named).await?.len() != named.len() {
         return Err(Error::TopicNotFound);
+    }
+    let groups: BTreeSet<Uuid> = content.conditions.groups.iter().copied().collect();
+    let groups: Vec<Uuid> = groups.into_iter().collect();
+    if groups::share(tx, account, &groups).await? != groups.len() {
+        return Err(Error::GroupNotFound);
     }
     if rules::share_active(tx, account, content.team).await? { Ok(()) } else { Err(Error::TeamNotFound) }
 }
@@ -107,6 +130,7 @@ fn stored((id, position): (Uuid, i32), content: &Content, (version, created_at):
         team_id: content.team,
         priority: content.priority.map(Priority::level),
         add_topic_ids: content.add_topics.clone(),
+        bot_id: content.bot,
         version,
         created_at: created_at.to_sqlx(),
     }

@@ -31,6 +31,7 @@ pub struct Conversation {
     pub contact_name: String,
     pub contact_email: String,
     pub contact_country: Option<String>,
+    pub contact_groups: Vec<Uuid>,
     pub subject: String,
     pub mailbox_id: Option<Uuid>,
     pub mailbox_address: String,
@@ -43,11 +44,13 @@ pub struct Conversation {
     pub priority: i16,
     pub topic_ids: Vec<Uuid>,
     pub snoozed_until: Option<SqlTimestamp>,
-}
     /// Since when its customer waits for an answer of a person.
     pub unanswered_since: Option<SqlTimestamp>,
+    /// Whether its team may take it from a holder who does not answer.
+    pub reoffered: Option<bool>,
     /// The bot that it is or was with.
     pub bot_id: Option<Uuid>,
+}
 
 impl Conversation {
     /// Where it is.
@@ -60,12 +63,12 @@ impl Conversation {
         Priority::of_level(self.priority).ok_or(Error::Unknown("priority"))
     }
 
-    /// What visibility looks at.
-    /// Whether its customer waits for the answer of an agent who has it.
+    /// Whether its customer waits for the answer of an agent who may lose it for that.
     pub fn waits_for_holder(&self) -> bool {
-        self.unanswered_since.is_some() && self.state == State::Open.name()
+        self.unanswered_since.is_some() && self.state == State::Open.name() && self.reoffered == Some(true)
     }
 
+    /// What visibility looks at.
     pub fn facts(&self) -> Result<Facts, Error> {
         let state = self.state()?;
         let holder = if state == State::Closed { self.last_holder_id } else { self.holder_id };
@@ -87,6 +90,7 @@ impl Conversation {
                 name: self.contact_name.clone(),
                 email: self.contact_email.clone(),
                 country: self.contact_country.clone().unwrap_or_default(),
+                group_ids: self.contact_groups.iter().map(ToString::to_string).collect(),
             }),
             subject: self.subject.clone(),
             mailbox_id: self.mailbox_id.map(|id| id.to_string()).unwrap_or_default(),
@@ -99,6 +103,7 @@ impl Conversation {
             priority: self.priority()?.to_proto().into(),
             topic_ids: self.topic_ids.iter().map(ToString::to_string).collect(),
             snoozed_until: time(self.snoozed_until),
+            bot_id: self.bot_id.filter(|_| facts.state == State::Bot).map(|id| id.to_string()).unwrap_or_default(),
         })
     }
 }
@@ -109,12 +114,15 @@ macro_rules! select {
         sqlx::query_as!(
             Conversation,
             r#"select c.id, c.team_id, c.state, c.holder_id, c.last_holder_id, c.contact_id, k.name as contact_name,
-                      k.email as contact_email, k.country as contact_country, c.subject, c.mailbox_id, c.mailbox_address, c.version,
+                      k.email as contact_email, k.country as contact_country, k.group_ids as contact_groups, c.subject, c.mailbox_id,
+                      c.mailbox_address, c.version,
                       c.created_at as "created_at: SqlTimestamp", c.queued_at as "queued_at: SqlTimestamp",
                       c.assigned_at as "assigned_at: SqlTimestamp", c.closed_at as "closed_at: SqlTimestamp",
                       c.last_message_at as "last_message_at: SqlTimestamp", c.priority, c.topic_ids,
                       c.snoozed_until as "snoozed_until: SqlTimestamp", c.bot_id,
-                      c.unanswered_since as "unanswered_since: SqlTimestamp"
+                      c.unanswered_since as "unanswered_since: SqlTimestamp",
+                      (select t.no_answer_after_minutes > 0 or t.reassign_when_offline from teams t
+                       where t.account_id = c.account_id and t.id = c.team_id) as reoffered
                from conversations c join contacts k on k.account_id = c.account_id and k.id = c.contact_id
                where c.account_id = $1 and "# + $condition $(+ $more)*,
             $($argument)*
@@ -215,16 +223,18 @@ pub struct New<'a> {
     pub mailbox_address: &'a str,
     pub priority: Priority,
     pub topics: &'a [Uuid],
+    /// The bot that it starts with; `None`: in its team's queue.
+    pub bot: Option<Uuid>,
     /// When its first message came in.
     pub created_at: Timestamp,
+    /// Whether its customer waits for an answer: not where a machine wrote.
+    pub wants_answer: bool,
 }
 
-/// Stores a new one in its team's queue.
+/// Stores a new one, with its bot or in its team's queue.
 pub async fn insert(tx: &mut Tx, account: Uuid, new: &New<'_>, now: Timestamp) -> Result<(), Error> {
     sqlx::query!(
         "insert into conversations (account_id, id, team_id, contact_id, state, subject, mailbox_id, mailbox_address, version,
-    /// Whether its customer waits for an answer: not where a machine wrote.
-    pub wants_answer: bool,
                                     created_at, queued_at, last_message_at, priority, topic_ids, bot_id,
                                     unanswered_since)
          values ($1, $2, $3, $4, case when $12::uuid is null then 'QUEUED' else 'BOT' end, $5, $6, $7, 1,
@@ -316,6 +326,17 @@ pub async fn close(tx: &mut Tx, account: Uuid, id: Uuid, version: i64, now: Time
     Ok(done.rows_affected() == 1)
 }
 
+/// Who wrote a message, as far as an answer is concerned.
+#[derive(Clone, Copy, Debug)]
+pub enum Writer {
+    /// The customer, who waits for an answer now if he did not already.
+    Customer(Timestamp),
+    /// A person, who answers by it.
+    Person,
+    /// A machine, a bot, or nobody.
+    Nobody,
+}
+
 /// A message came or went, if it still has this version.
 pub async fn touch(
     tx: &mut Tx,
@@ -335,20 +356,11 @@ pub async fn touch(
                 asked = case when $6 then '{}' else asked end
          where account_id = $1 and id = $2 and version = $3",
         account,
-/// Who wrote a message, as far as an answer is concerned.
-#[derive(Clone, Copy, Debug)]
-pub enum Writer {
-    /// The customer, who waits for an answer now if he did not already.
-    Customer(Timestamp),
-    /// A person, who answers by it.
-    Person,
-    /// A machine, a bot, or nobody.
-    Nobody,
-}
-
         id,
         version,
-        at.to_sqlx() as _
+        at.to_sqlx() as _,
+        waits.map(Timestamp::to_sqlx) as _,
+        answered
     )
     .execute(tx)
     .instrument(diwan_store::span("touch conversation"))

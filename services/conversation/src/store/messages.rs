@@ -34,6 +34,7 @@ pub struct Message {
     pub conversation_id: Uuid,
     pub direction: String,
     pub author_id: Option<Uuid>,
+    pub bot_id: Option<Uuid>,
     pub text: String,
     pub subject: String,
     pub rfc_message_id: String,
@@ -43,9 +44,9 @@ pub struct Message {
     pub delivery: Option<String>,
     pub delivery_error: String,
     pub broken: bool,
-    pub created_at: SqlTimestamp,
     /// A machine wrote it (RFC 3834).
     pub automatic: bool,
+    pub created_at: SqlTimestamp,
 }
 
 impl Message {
@@ -72,9 +73,9 @@ impl Message {
             delivery_error: self.delivery_error.clone(),
             created_at: Some(to_proto(self.created_at.to_jiff())),
             broken: self.broken,
-        })
             automatic: self.automatic,
             bot_id: self.bot_id.map(|id| id.to_string()).unwrap_or_default(),
+        })
     }
 }
 
@@ -163,7 +164,6 @@ pub async fn parent(tx: &mut Tx, account: Uuid, conversation: Uuid) -> Result<Pa
     Ok(row.map(|row| Parent { message_id: row.rfc_message_id, references: row.rfc_references }).unwrap_or_default())
 }
 
-/// Those of a conversation, oldest first, after `after`.
 /// The text of a conversation's first message.
 pub async fn first_text(tx: &mut Tx, account: Uuid, conversation: Uuid) -> Result<String, Error> {
     let text = sqlx::query_scalar!(
@@ -196,6 +196,7 @@ pub async fn last_of_customers(tx: &mut Tx, account: Uuid, conversations: &[Uuid
     Ok(rows)
 }
 
+/// Those of a conversation, oldest first, after `after`.
 pub async fn list(
     pool: &PgPool,
     account: Uuid,

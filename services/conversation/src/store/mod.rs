@@ -2,10 +2,10 @@
 //!
 //! # Lock order
 //! Every transaction takes its row locks in this order, so that no two wait for each other; what it does not need it leaves out:
-//! 1. contacts, reassignments, topic_trees and then topics by id
+//! 1. contact_groups, contacts, reassignments, topic_trees and then topics by id
 //! 2. users, by id
 //! 3. teams, by id: the lock of a team's routing. Deciders of one team take turns by it.
-//!    Then routing_lists, and routing_rules.
+//!    Then routing_lists, and routing_rules, and then bots.
 //! 4. slots, by (user_id, team_id)
 //! 5. presence and live_sessions
 //! 6. conversations, by id, then what belongs to them
@@ -28,10 +28,12 @@ pub mod contacts;
 pub mod conversations;
 pub mod decisions;
 pub mod feed;
+pub mod groups;
 pub mod handling;
 pub mod hours;
 pub mod locks;
 pub mod messages;
+pub mod notes;
 pub mod presence;
 pub mod languages;
 pub mod queue;
@@ -44,12 +46,12 @@ pub mod slots;
 pub mod teams;
 pub mod topics;
 pub mod transitions;
+pub mod unanswered;
 pub mod users;
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
 use sqlx::PgConnection;
-pub mod unanswered;
 
 use crate::Error;
 

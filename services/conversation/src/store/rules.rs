@@ -27,6 +27,7 @@ pub struct Stored {
     pub team_id: Uuid,
     pub priority: Option<i16>,
     pub add_topic_ids: Vec<Uuid>,
+    pub bot_id: Option<Uuid>,
     pub version: i64,
     pub created_at: SqlTimestamp,
 }
@@ -40,6 +41,7 @@ impl Stored {
             team: self.team_id,
             priority: self.priority.and_then(Priority::of_level),
             add_topics: self.add_topic_ids,
+            bot: self.bot_id,
             version: self.version,
         }
     }
@@ -61,12 +63,14 @@ impl Stored {
                 channels: conditions.channels.iter().map(channel).collect(),
                 keywords: conditions.keywords.clone(),
                 languages: conditions.languages.clone(),
+                contact_group_ids: ids(&conditions.groups),
             }),
             team_id: self.team_id.to_string(),
             priority: self.priority.and_then(Priority::of_level).map_or(0, |priority| priority.to_proto().into()),
             add_topic_ids: ids(&self.add_topic_ids),
             version: self.version,
             created_at: Some(to_proto(self.created_at.to_jiff())),
+            bot_id: self.bot_id.map(|id| id.to_string()).unwrap_or_default(),
         }
     }
 }
@@ -88,7 +92,7 @@ pub async fn lock_list(tx: &mut Tx, account: Uuid) -> Result<(), Error> {
 pub async fn list(executor: impl PgExecutor<'_>, account: Uuid) -> Result<Vec<Stored>, Error> {
     let rows = sqlx::query_as!(
         Stored,
-        r#"select id, position, name, conditions as "conditions: Json<Conditions>", team_id, priority, add_topic_ids, version,
+        r#"select id, position, name, conditions as "conditions: Json<Conditions>", team_id, priority, add_topic_ids, bot_id, version,
                   created_at as "created_at: SqlTimestamp"
            from routing_rules where account_id = $1 order by position"#,
         account
@@ -103,7 +107,7 @@ pub async fn list(executor: impl PgExecutor<'_>, account: Uuid) -> Result<Vec<St
 pub async fn find(executor: impl PgExecutor<'_>, account: Uuid, id: Uuid) -> Result<Option<Stored>, Error> {
     let row = sqlx::query_as!(
         Stored,
-        r#"select id, position, name, conditions as "conditions: Json<Conditions>", team_id, priority, add_topic_ids, version,
+        r#"select id, position, name, conditions as "conditions: Json<Conditions>", team_id, priority, add_topic_ids, bot_id, version,
                   created_at as "created_at: SqlTimestamp"
            from routing_rules where account_id = $1 and id = $2"#,
         account,
@@ -118,11 +122,12 @@ pub async fn find(executor: impl PgExecutor<'_>, account: Uuid, id: Uuid) -> Res
 /// Stores a rule, new or in place of what it said. The list is locked.
 pub async fn save(tx: &mut Tx, account: Uuid, rule: &Stored) -> Result<(), Error> {
     sqlx::query!(
-        "insert into routing_rules (account_id, id, position, name, conditions, team_id, priority, add_topic_ids, version, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        "insert into routing_rules (account_id, id, position, name, conditions, team_id, priority, add_topic_ids, version, created_at,
+                                    bot_id)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
          on conflict (account_id, id) do update set name = excluded.name, conditions = excluded.conditions,
              team_id = excluded.team_id, priority = excluded.priority, add_topic_ids = excluded.add_topic_ids,
-             version = excluded.version",
+             bot_id = excluded.bot_id, version = excluded.version",
         account,
         rule.id,
         rule.position,
@@ -132,7 +137,8 @@ pub async fn save(tx: &mut Tx, account: Uuid, rule: &Stored) -> Result<(), Error
         rule.priority,
         &rule.add_topic_ids,
         rule.version,
-        rule.created_at as _
+        rule.created_at as _,
+        rule.bot_id
     )
     .execute(tx)
     .instrument(diwan_store::span("save routing rule"))
@@ -169,7 +175,7 @@ pub async fn redirect(tx: &mut Tx, account: Uuid, archived: Uuid, receiving: Uui
     let rows = sqlx::query_as!(
         Stored,
         r#"update routing_rules set team_id = $3, version = version + 1 where account_id = $1 and team_id = $2
-           returning id, position, name, conditions as "conditions: Json<Conditions>", team_id, priority, add_topic_ids, version,
+           returning id, position, name, conditions as "conditions: Json<Conditions>", team_id, priority, add_topic_ids, bot_id, version,
                      created_at as "created_at: SqlTimestamp""#,
         account,
         archived,
@@ -177,6 +183,22 @@ pub async fn redirect(tx: &mut Tx, account: Uuid, archived: Uuid, receiving: Uui
     )
     .fetch_all(tx)
     .instrument(diwan_store::span("redirect routing rules"))
+    .await?;
+    Ok(rows)
+}
+
+/// Has the rules that name a bot name none, and returns them. The list is locked.
+pub async fn without_bot(tx: &mut Tx, account: Uuid, bot: Uuid) -> Result<Vec<Stored>, Error> {
+    let rows = sqlx::query_as!(
+        Stored,
+        r#"update routing_rules set bot_id = null, version = version + 1 where account_id = $1 and bot_id = $2
+           returning id, position, name, conditions as "conditions: Json<Conditions>", team_id, priority, add_topic_ids, bot_id, version,
+                     created_at as "created_at: SqlTimestamp""#,
+        account,
+        bot
+    )
+    .fetch_all(tx)
+    .instrument(diwan_store::span("take bot from routing rules"))
     .await?;
     Ok(rows)
 }

@@ -22,7 +22,7 @@ pub async fn list(
 ) -> Result<Vec<proto::Transition>, Error> {
     let rows = sqlx::query!(
         r#"select version, at as "at: SqlTimestamp", cause, actor_id, from_state, to_state, from_holder_id, to_holder_id,
-                  team_id, over_limit
+                  team_id, over_limit, bot_id
            from transitions where account_id = $1 and conversation_id = $2 and version > $3 order by version limit $4"#,
         account,
         conversation,
@@ -45,6 +45,7 @@ pub async fn list(
             to_holder_id: id(row.7),
             team_id: row.8.to_string(),
             over_limit: row.9,
+            bot_id: id(row.10),
         })
     };
     rows.into_iter()
@@ -60,13 +61,26 @@ pub async fn list(
                 r.to_holder_id,
                 r.team_id,
                 r.over_limit,
+                r.bot_id,
             )
         })
         .map(transition)
         .collect()
 }
 
-type Row = (i64, SqlTimestamp, String, Option<Uuid>, Option<String>, String, Option<Uuid>, Option<Uuid>, Uuid, bool);
+type Row = (
+    i64,
+    SqlTimestamp,
+    String,
+    Option<Uuid>,
+    Option<String>,
+    String,
+    Option<Uuid>,
+    Option<Uuid>,
+    Uuid,
+    bool,
+    Option<Uuid>,
+);
 
 fn state(name: &str) -> Result<i32, Error> {
     Ok(State::of_name(name).ok_or(Error::Unknown("state"))?.to_proto().into())

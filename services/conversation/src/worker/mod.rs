@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod archiver;
+pub mod bots;
 pub mod feeds;
 pub mod hub;
 pub mod janitor;
@@ -11,5 +12,5 @@ pub mod router;
 pub mod sender;
 pub mod sessions;
 pub mod shifts;
-pub mod wakeups;
 pub mod unanswered;
+pub mod wakeups;

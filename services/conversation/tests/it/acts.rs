@@ -57,6 +57,7 @@ impl Office {
             conversation_id: id.to_string(),
             team_id: text(team),
             user_id: text(user),
+            note: String::new(),
         };
         Ok(self.handling().hand_over_conversation(self.world.request(by, request)).await?.into_inner())
     }

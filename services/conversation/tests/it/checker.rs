@@ -32,7 +32,7 @@ impl Office {
     }
 
     /// Damages the data behind the back of the service and of every constraint.
-    async fn damage(&self, sql: &str) {
+    pub async fn damage(&self, sql: &str) {
         let sql = format!("set session_replication_role = replica; {sql}; set session_replication_role = origin");
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(self.pool()).await.unwrap();
     }

@@ -81,6 +81,7 @@ async fn a_hand_over_to_a_colleague_frees_a_slot_and_takes_one() {
         conversation_id: first.to_string(),
         team_id: String::new(),
         user_id: colleague.user.to_string(),
+        note: String::new(),
     };
     let mut answers = Vec::new();
     for _ in 0..2 {

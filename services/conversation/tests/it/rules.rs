@@ -34,7 +34,7 @@ impl Office {
     }
 
     /// A further team, known to the service.
-    async fn further_team(&self) -> Uuid {
+    pub async fn further_team(&self) -> Uuid {
         let team = ids::new_id();
         self.set_team(team, 1, |_| {});
         eventually("the team is known", LIMIT, async || {
@@ -45,18 +45,18 @@ impl Office {
         team
     }
 
-    async fn try_rule(&self, rule: CreateRoutingRuleRequest) -> Result<RoutingRule, Status> {
+    pub async fn try_rule(&self, rule: CreateRoutingRuleRequest) -> Result<RoutingRule, Status> {
         let rule = CreateRoutingRuleRequest { request_id: id(), name: "A rule".into(), ..rule };
         Ok(self.rules().create_routing_rule(self.world.request(&self.owner, rule)).await?.into_inner().rule.unwrap())
     }
 
-    async fn rule(&self, conditions: RoutingConditions, team: Uuid) -> RoutingRule {
+    pub async fn rule(&self, conditions: RoutingConditions, team: Uuid) -> RoutingRule {
         let rule =
             CreateRoutingRuleRequest { conditions: Some(conditions), team_id: team.to_string(), ..Default::default() };
         self.try_rule(rule).await.unwrap()
     }
 
-    async fn rule_list(&self) -> Vec<RoutingRule> {
+    pub async fn rule_list(&self) -> Vec<RoutingRule> {
         let request = self.world.request(&self.owner, ListRoutingRulesRequest {});
         self.rules().list_routing_rules(request).await.unwrap().into_inner().rules
     }
@@ -68,7 +68,7 @@ impl Office {
         Ok(answer.into_inner().rules)
     }
 
-    async fn topic(&self, name: &str) -> String {
+    pub async fn topic(&self, name: &str) -> String {
         let request = CreateTopicRequest { request_id: id(), name: name.into(), ..Default::default() };
         let mut topics = TopicServiceClient::new(self.world.to("conversation"));
         let answer = topics.create_topic(self.world.request(&self.owner, request)).await.unwrap();

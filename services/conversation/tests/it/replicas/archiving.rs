@@ -84,6 +84,7 @@ impl Company {
             conversation_id: id,
             team_id: team.to_string(),
             user_id: String::new(),
+            note: String::new(),
         };
         for turn in replica.. {
             let mut client = HandlingServiceClient::new(self.to(turn % 2));

@@ -1,0 +1,89 @@
+//! A menu as it is given, checked: each language once and the default one always there, and every page led to by some answer.
+
+use diwan_fault::Fields;
+use diwan_proto::conversation::v1 as proto;
+
+use super::fields::{entries, uuids};
+use crate::domain::menu::{Entry, Menu, Page, Target, Texts};
+
+const PAGES: usize = 50;
+const ENTRIES: usize = 20;
+const TOPICS: usize = 20;
+const LONGEST_TEXT: usize = 2_000;
+const LONGEST_LABEL: usize = 100;
+const MISUNDERSTOOD: i32 = 10;
+
+/// Reads the menu in `field`.
+pub fn menu(fields: &mut Fields, field: &str, asked: &proto::MenuBot) -> Menu {
+    let language = fields.language(&format!("{field}.default_language"), &asked.default_language).tag();
+    let path = format!("{field}.pages");
+    let fits = entries(fields, &path, asked.pages.len(), 1..=PAGES);
+    let mut pages = Vec::new();
+    for (place, page) in asked.pages.iter().enumerate().filter(|_| fits) {
+        pages.push(self::page(fields, &format!("{path}[{place}]"), (page, asked.pages.len()), language));
+    }
+    let farewells = match asked.farewells.is_empty() {
+        true => Texts::new(),
+        false => texts(fields, &format!("{field}.farewells"), (&asked.farewells, language), (LONGEST_TEXT, false)),
+    };
+    let most = fields.number(&format!("{field}.most_misunderstood"), asked.most_misunderstood, 0..=MISUNDERSTOOD);
+    let menu = Menu { default_language: language.to_owned(), pages, farewells, most_misunderstood: most };
+    for page in menu.unreachable() {
+        fields.refuse(&format!("{path}[{}]", page - 1), "FIELD_MENU_PAGE", &[]);
+    }
+    menu
+}
+
+fn page(fields: &mut Fields, field: &str, (asked, pages): (&proto::MenuPage, usize), language: &str) -> Page {
+    let texts = texts(fields, &format!("{field}.texts"), (&asked.texts, language), (LONGEST_TEXT, false));
+    let path = format!("{field}.entries");
+    let fits = entries(fields, &path, asked.entries.len(), 1..=ENTRIES);
+    let mut found = Vec::new();
+    for (place, entry) in asked.entries.iter().enumerate().filter(|_| fits) {
+        found.push(self::entry(fields, &format!("{path}[{place}]"), (entry, pages), language));
+    }
+    Page { texts, entries: found }
+}
+
+fn entry(fields: &mut Fields, field: &str, (asked, pages): (&proto::MenuEntry, usize), language: &str) -> Entry {
+    let labels = texts(fields, &format!("{field}.labels"), (&asked.labels, language), (LONGEST_LABEL, true));
+    let team = fields.optional_uuid(&format!("{field}.team_id"), &asked.team_id);
+    let topics = uuids(fields, &format!("{field}.topic_ids"), &asked.topic_ids, 0..=TOPICS);
+    let to = match usize::try_from(asked.page) {
+        Ok(0) => Target::HandOver { team, topics },
+        Ok(page) if page <= pages => {
+            if team.is_some() || !topics.is_empty() {
+                let one = [("fields", "page, team_id".to_owned())];
+                fields.refuse(&format!("{field}.page"), "FIELD_ONE_OF", &one);
+            }
+            Target::Page(page)
+        }
+        _ => {
+            fields.refuse(&format!("{field}.page"), "FIELD_MENU_PAGE", &[]);
+            Target::HandOver { team, topics }
+        }
+    };
+    Entry { labels, to }
+}
+
+fn texts(
+    fields: &mut Fields,
+    field: &str,
+    (asked, default): (&[proto::LocalizedText], &str),
+    (longest, one_line): (usize, bool),
+) -> Texts {
+    let mut texts = Texts::new();
+    for (place, text) in asked.iter().enumerate() {
+        let language = fields.language(&format!("{field}[{place}].language"), &text.language).tag();
+        let path = format!("{field}[{place}].text");
+        let text = match one_line {
+            true => fields.line(&path, &text.text, 1..=longest),
+            false => fields.text(&path, &text.text, 1..=longest),
+        };
+        texts.insert(language.to_owned(), text);
+    }
+    if texts.len() != asked.len() || !texts.contains_key(default) {
+        fields.refuse(field, "FIELD_TEXTS", &[("language", default.to_owned())]);
+    }
+    texts
+}

@@ -1,0 +1,170 @@
+//! What an external bot does with its turns. A claim is good for one turn, for as long as it lasts, and for nothing after: it is looked at
+//! when the call begins, and held when the conversation changes.
+
+use std::time::Duration;
+
+use diwan_runtime::ids;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{
+    Team,
+    bot_talk::{self, Exit, To, patience, union, wait},
+    notes,
+    reply::{self, Author},
+};
+use crate::{
+    Error,
+    domain::{
+        scope::Facts,
+        state::{Cause, State},
+    },
+    store::{
+        Tx,
+        bot_turns::{self, Turn},
+        bots::{self, Bot},
+        conversations::{self, Conversation},
+        handling, lost_race,
+        messages::Message,
+        record::{Changed, Why, record},
+        topics,
+    },
+};
+
+/// Which bot calls: its principal in its account.
+#[derive(Clone, Copy, Debug)]
+pub struct Principal {
+    pub account: Uuid,
+    pub id: Uuid,
+}
+
+/// A conversation and the claim by which the bot has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    pub conversation: Uuid,
+    pub claim: Uuid,
+}
+
+/// What a bot says when it lets a conversation go.
+#[derive(Clone, Copy, Debug)]
+pub struct Parting<'a> {
+    pub topics: &'a [Uuid],
+    /// Empty: none.
+    pub note: &'a str,
+}
+
+/// Claims turns. Returns the claim and the turns, those due first.
+pub async fn claim(
+    tx: &mut Tx,
+    caller: Principal,
+    (most, lease): (i64, Duration),
+    now: Timestamp,
+) -> Result<(Uuid, Vec<Turn>), Error> {
+    let id = ids::new_id();
+    let turns = bot_turns::claim(tx, caller.account, caller.id, (id, lease, most), now).await?;
+    Ok((id, turns))
+}
+
+/// Answers the customer. With `more` to come the turn goes on.
+pub async fn answer(
+    tx: &mut Tx,
+    caller: Principal,
+    claim: Claim,
+    (text, more): (&str, bool),
+    now: Timestamp,
+) -> Result<Message, Error> {
+    let Held { found, turn, answered, bot, .. } = held(tx, caller, claim, now).await?;
+    let (message, _) = reply::say(tx, caller.account, &found, Author::Bot(bot.id), text, now).await?;
+    let of = (claim.conversation, claim.claim);
+    let still_ours = if more {
+        bot_turns::hold_claim(tx, caller.account, of).await?
+    } else {
+        // Who has written again meanwhile waits from now on.
+        let due = if answered < turn.turn { wait(bot.answer_seconds, now) } else { patience(&bot, now) };
+        bot_turns::answered(tx, caller.account, of, due).await?
+    };
+    if still_ours { Ok(message) } else { Err(lost_race(tx).await) }
+}
+
+/// Hands over to a team, or by the routing rules. Returns the conversation and the team in whose queue it waits.
+pub async fn hand_over(
+    tx: &mut Tx,
+    caller: Principal,
+    claim: Claim,
+    (team, parting): (Option<Uuid>, Parting<'_>),
+    now: Timestamp,
+) -> Result<(Conversation, Option<Team>), Error> {
+    let Held { found, bot, .. } = held(tx, caller, claim, now).await?;
+    require_topics(tx, caller.account, &found, parting.topics).await?;
+    let exit = Exit {
+        to: team.map_or(To::Rules, To::Team),
+        topics: parting.topics,
+        cause: Cause::BotHandedOver,
+        claim: Some(claim.claim),
+        note: Some((Author::Bot(bot.id), parting.note)).filter(|(_, text)| !text.is_empty()),
+    };
+    bot_talk::leave(tx, caller.account, &found, exit, now).await
+}
+
+/// Closes. A team that wants a topic wants it of people.
+pub async fn close(
+    tx: &mut Tx,
+    caller: Principal,
+    claim: Claim,
+    parting: Parting<'_>,
+    now: Timestamp,
+) -> Result<Conversation, Error> {
+    let Held { found, before, bot, .. } = held(tx, caller, claim, now).await?;
+    require_topics(tx, caller.account, &found, parting.topics).await?;
+    let all = union(&found.topic_ids, parting.topics);
+    let (account, id) = (caller.account, found.id);
+    let done = handling::set_topics(tx, account, (id, found.version), &all).await?
+        && conversations::close(tx, account, id, found.version + 1, now).await?
+        && bot_turns::hold_claim(tx, account, (id, claim.claim)).await?;
+    if !done {
+        return Err(lost_race(tx).await);
+    }
+    if !parting.note.is_empty() {
+        notes::keep(tx, account, id, Author::Bot(bot.id), parting.note, now).await?;
+    }
+    let after = record(tx, account, Why::of(Cause::Closed), &[Changed::from(id, Some(before))], now).await?;
+    after.into_iter().next().ok_or(Error::NotFound)
+}
+
+struct Held {
+    found: Conversation,
+    before: Facts,
+    turn: Turn,
+    /// The turn that was claimed.
+    answered: i32,
+    bot: Bot,
+}
+
+/// What the caller has claimed. The bot's row is shared: it is not disabled before the commit.
+///
+/// # Errors
+/// [`Error::NotFound`]: it has never been with a bot of this principal. [`Error::NotWithBot`], [`Error::ClaimLost`].
+async fn held(tx: &mut Tx, caller: Principal, claim: Claim, now: Timestamp) -> Result<Held, Error> {
+    let Principal { account, id: principal } = caller;
+    let found = conversations::load(tx, account, &[claim.conversation]).await?.pop().ok_or(Error::NotFound)?;
+    let bot = match found.bot_id {
+        Some(bot) => bots::share(tx, account, bot).await?,
+        None => None,
+    };
+    let bot = bot.filter(|bot| bot.principal_id == Some(principal)).ok_or(Error::NotFound)?;
+    let before = found.facts()?;
+    let turn = bot_turns::find(&mut *tx, account, found.id).await?;
+    let Some(turn) = turn.filter(|_| before.state == State::Bot && bot.enabled) else { return Err(Error::NotWithBot) };
+    let answered = turn.claimed_by(claim.claim, now).ok_or(Error::ClaimLost)?;
+    Ok(Held { found, before, turn, answered, bot })
+}
+
+/// They are there, and in use unless the conversation has them already.
+async fn require_topics(tx: &mut Tx, account: Uuid, found: &Conversation, wanted: &[Uuid]) -> Result<(), Error> {
+    let known = topics::share(tx, account, wanted).await?;
+    if wanted.iter().any(|topic| !known.iter().any(|(id, _)| id == topic)) {
+        return Err(Error::TopicNotFound);
+    }
+    let archived = |(topic, archived): &(Uuid, bool)| *archived && !found.topic_ids.contains(topic);
+    if known.iter().any(archived) { Err(Error::TopicArchived) } else { Ok(()) }
+}

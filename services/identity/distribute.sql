@@ -19,7 +19,7 @@ select create_distributed_table('audit_entries', 'account_id', colocate_with => 
 --   email_addresses, failures, service_principals, principal_credentials, acted_users, taken_assertions
 -- local: the nil account has the answers to sign-ups, and a sweep reads the others across accounts in the order of one
 -- server's transactions
---   answers, jobs, revocations, feed_events, feed_generation, feed_cursors, audit_inbox, audit_heads
+--   answers, jobs, account_deletions, exports, export_parts, export_files, export_pieces, revocations, feed_events, feed_generation, feed_cursors, audit_inbox, audit_heads
 -- local: of the installation, not of an account
 --   signing_keys, operator_revocations
 -- local: sqlx's own

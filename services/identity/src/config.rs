@@ -21,6 +21,7 @@ const FAILURES_PER_IP: NonZero<u32> = NonZero::new(100).unwrap();
 
 /// How long an account that is being closed can still be kept.
 const GRACE_DAYS: NonZero<u16> = NonZero::new(30).unwrap();
+const EXPORT_DAYS: NonZero<u16> = NonZero::new(7).unwrap();
 const DAY: Duration = Duration::from_hours(24);
 
 /// The Cloud API. A version is served for two years.
@@ -43,7 +44,11 @@ pub struct Config {
     pub whatsapp: Route,
     /// `DIWAN_IDENTITY_CLOSING_GRACE_DAYS`: so many days after its owner has begun to close an account it is closed. Default 30.
     pub closing_grace: Duration,
-    /// `DIWAN_IDENTITY_BLOBS`: the folder of pictures, which all replicas share. Default `.diwan/blobs`.
+    /// `DIWAN_IDENTITY_RETENTION_DAYS`: so many days after an account is closed its data is deleted. Default 30.
+    pub retention: Duration,
+    /// `DIWAN_IDENTITY_EXPORT_DAYS`: so many days an export can be downloaded. Default 7.
+    pub export_kept: Duration,
+    /// `DIWAN_IDENTITY_BLOBS`: the folder of pictures and exports, which all replicas share. Default `.diwan/blobs`.
     pub blobs: PathBuf,
     /// `DIWAN_IDENTITY_SECRET_KEYS_FILE`: the keys that secrets in the database are encrypted under, the same for all replicas.
     /// Default: `identity-secrets.json` in the key folder, made at the first start.
@@ -90,6 +95,10 @@ impl Config {
                 * u32::from(
                     env.parse("DIWAN_IDENTITY_CLOSING_GRACE_DAYS", "a number of days from 1", GRACE_DAYS)?.get(),
                 ),
+            retention: DAY
+                * u32::from(env.parse("DIWAN_IDENTITY_RETENTION_DAYS", "a number of days from 1", GRACE_DAYS)?.get()),
+            export_kept: DAY
+                * u32::from(env.parse("DIWAN_IDENTITY_EXPORT_DAYS", "a number of days from 1", EXPORT_DAYS)?.get()),
             blobs: env.path("DIWAN_IDENTITY_BLOBS", ".diwan/blobs"),
             secret_keys: env.get("DIWAN_IDENTITY_SECRET_KEYS_FILE").map(PathBuf::from),
             signing_key_days: env.parse(

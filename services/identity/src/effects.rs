@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use diwan_blobs::Blobs;
 use diwan_proto::identity::v1::{AccountState, UserState};
 use diwan_runtime::{Clock, backoff::delay_after, clock::after, worker::chain};
 use diwan_store::Database;
@@ -13,6 +14,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
+    data::PICTURES,
     domain::Seat,
     error::Error,
     mail::Courier,
@@ -49,6 +51,8 @@ pub struct Effects {
     pub peers: Peers,
     /// Sends e-mails.
     pub courier: Arc<Courier>,
+    /// Keeps pictures.
+    pub blobs: Blobs,
     /// Sends messages by WhatsApp.
     pub sender: Arc<dyn Sender>,
 }
@@ -94,7 +98,8 @@ impl Effects {
             Effect::SendInvitation { .. }
             | Effect::SendEmailConfirmation
             | Effect::SendOwnershipOffer { .. }
-            | Effect::SendClosing { .. } => LONGEST_MAIL_DELAY,
+            | Effect::SendClosing { .. }
+            | Effect::SendExportReady { .. } => LONGEST_MAIL_DELAY,
             _ => LONGEST_DELAY,
         };
         let next = after(self.clock.now(), delay_after(failures, FIRST_DELAY, longest).max(error.retry_after()));
@@ -133,6 +138,13 @@ impl Effects {
             }
             Effect::SendClosing { stage } => {
                 self.courier.tell_of_closing(&self.database, account, *stage, job.id).await
+            }
+            Effect::SendExportReady { export_id } => {
+                self.courier.tell_of_export(&self.database, account, *export_id, job.id).await
+            }
+            Effect::DropPicture { picture_id } => {
+                let place = self.blobs.of(PICTURES).of(&account.to_string()).of(&picture_id.to_string());
+                place.clear().await.map_err(Error::Blob)
             }
             Effect::ReleaseSeats => self.release_seats(account).await,
         }

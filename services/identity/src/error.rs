@@ -85,6 +85,12 @@ pub enum Error {
     /// Nothing to take back.
     #[error("the account is not being closed")]
     AccountNotClosing,
+    /// There is no such export, or no longer.
+    #[error("there is no such export")]
+    ExportNotFound,
+    /// It is still being gathered.
+    #[error("the export is not ready")]
+    ExportNotReady,
     /// The user has no picture.
     #[error("there is no picture")]
     PictureNotFound,
@@ -241,6 +247,8 @@ impl From<Error> for Fault {
             Error::SessionNotFound => Self::new(Code::NotFound, "SESSION_NOT_FOUND"),
             Error::AccountClosing => Self::new(Code::FailedPrecondition, "ACCOUNT_CLOSING"),
             Error::AccountNotClosing => Self::new(Code::FailedPrecondition, "ACCOUNT_NOT_CLOSING"),
+            Error::ExportNotFound => Self::new(Code::NotFound, "EXPORT_NOT_FOUND"),
+            Error::ExportNotReady => Self::new(Code::FailedPrecondition, "EXPORT_NOT_READY"),
             Error::PictureNotFound => Self::new(Code::NotFound, "PICTURE_NOT_FOUND"),
             Error::PicturesBusy => Self::new(Code::ResourceExhausted, "PICTURES_BUSY").retry_after(RETRY_AFTER),
             Error::SigningKeyNotFound => Self::new(Code::NotFound, "SIGNING_KEY_NOT_FOUND"),
@@ -328,6 +336,8 @@ mod tests {
             Error::NumberNotFound,
             Error::NumberNeeded,
             Error::SigningKeyNotFound,
+            Error::ExportNotFound,
+            Error::ExportNotReady,
             Error::PictureNotFound,
             Error::PicturesBusy,
             Error::AccountClosing,

@@ -2,7 +2,7 @@
 
 use diwan_feed::{Change, Record};
 use diwan_proto::identity::v1::{
-    AccountChanged, DeviceChanged, SecondFactorPolicyChanged, SecondFactorsChanged, ServicePrincipal,
+    AccountChanged, AccountDeleted, DeviceChanged, SecondFactorPolicyChanged, SecondFactorsChanged, ServicePrincipal,
     ServicePrincipalChanged, UserChanged,
 };
 use jiff::Timestamp;
@@ -52,6 +52,13 @@ pub async fn happened(
 pub async fn account_changed(tx: &mut PgConnection, account: &Account, now: Timestamp) -> Result<(), Error> {
     let changed = AccountChanged { account: Some(encode::account(account)) };
     diwan_feed::append(tx, account.id, now, &[Change::new(account.id, account.version, &changed)]).await?;
+    Ok(())
+}
+
+/// Tells every service to delete what it keeps of an account, in the transaction that decides so.
+pub async fn account_deleted(tx: &mut PgConnection, account: &Account, now: Timestamp) -> Result<(), Error> {
+    let deleted = AccountDeleted { account_id: account.id.to_string() };
+    diwan_feed::append(tx, account.id, now, &[Change::new(account.id, account.version + 1, &deleted)]).await?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ mod api;
 mod client;
 mod codes;
 mod config;
+mod data;
 mod domain;
 mod effects;
 mod error;
@@ -32,6 +33,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use diwan_access::{Keys, Pages};
+use diwan_account_data::{AccountDataServer, deletion::Deletions};
 use diwan_blobs::Blobs;
 use diwan_feed::FeedServer;
 use diwan_launch::{Component, Context};
@@ -40,6 +42,7 @@ use diwan_proto::identity::v1::{
     audit_inspection_service_server::AuditInspectionServiceServer, audit_service_server::AuditServiceServer,
     challenge_service_server::ChallengeServiceServer, closing_service_server::ClosingServiceServer,
     credential_service_server::CredentialServiceServer, device_service_server::DeviceServiceServer,
+    export_service_server::ExportServiceServer,
     invitation_service_server::InvitationServiceServer, operator_service_server::OperatorServiceServer,
     ownership_service_server::OwnershipServiceServer, principal_token_service_server::PrincipalTokenServiceServer,
     profile_service_server::ProfileServiceServer, revocation_service_server::RevocationServiceServer,
@@ -67,6 +70,8 @@ use crate::{
 /// The migrations of identity's database.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
 
+pub use data::DATA;
+
 /// Identity, as a process starts it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Service;
@@ -86,16 +91,22 @@ impl Component for Service {
         let pool = pool::open(&config.database_url, pool::Options::new("diwan-identity")).await?;
         let database = Database::new(pool.clone(), Wake::start(&context.drain, &pool));
         let clock = context.clock.clone();
+        let blobs = Blobs::folder(&config.blobs)?;
         let effects = Effects {
             database: database.clone(),
             clock: clock.clone(),
             peers: Peers::new(&context),
             courier: Arc::new(Courier::new(&config, clock.clone())?),
+            blobs: blobs.clone(),
             sender: whatsapp::sender(&config.whatsapp)?,
         };
         worker::jobs::start(&context.drain, effects.clone());
         worker::expiry::start(&context.drain, effects.clone());
-        worker::closing::start(&context.drain, effects.clone());
+        worker::closing::start(&context.drain, effects.clone(), config.retention);
+        worker::exporter::start(&context, effects.clone(), blobs.clone(), config.export_kept);
+        let account_data = AccountDataServer::new(pool.clone(), Some(blobs.clone()), &DATA);
+        let deletions = Deletions { pool: pool.clone(), blobs: Some(blobs.clone()), data: &DATA, clock: clock.clone() };
+        deletions.start(&context.drain);
         answers::purge_regularly(&context.drain, &pool, &clock);
         worker::janitor::start(&context.drain, database.clone(), clock.clone());
         let vault = Arc::new(vault(&config, &context)?);
@@ -113,7 +124,7 @@ impl Component for Service {
             pages: Pages::load()?,
             closing_grace: config.closing_grace,
             pictures: Pictures::default(),
-            blobs: Blobs::folder(&config.blobs)?,
+            blobs,
             vault,
         };
         let principals = PrincipalApi {
@@ -140,6 +151,10 @@ impl Component for Service {
             .with(CredentialServiceServer::new(api.clone()))
             .await
             .with(ClosingServiceServer::new(api.clone()))
+            .await
+            .with(ExportServiceServer::new(api.clone()))
+            .await
+            .with(account_data.into_service())
             .await
             .with(ProfileServiceServer::new(api.clone()))
             .await

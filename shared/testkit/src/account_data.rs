@@ -169,7 +169,8 @@ impl Declared {
         self.fill(other).await;
         let files = self.export(account).await;
         let columns = self.columns().await;
-        for table in self.data.tables {
+        // A table may be declared once more by another column with an account's id.
+        for table in self.data.tables.iter().filter(|table| table.account == "account_id") {
             let file = files.get(&format!("{}.jsonl", table.name));
             assert_eq!(file.is_some(), !table.shown.is_empty(), "{}", table.name);
             let Some(file) = file else { continue };
@@ -267,7 +268,7 @@ fn value(column: &Column, table: &Table, account: Uuid) -> String {
         "_text" => format!("array[{text}]"),
         "bytea" => format!("convert_to({text}, 'UTF8')"),
         "_bytea" => format!("array[convert_to({text}, 'UTF8')]"),
-        "jsonb" => format!("jsonb_build_object({text}, n)"),
+        "jsonb" => format!("jsonb_build_object('kind', 'x', {text}, n)"),
         "int2" | "int4" | "int8" | "numeric" => "n".into(),
         "bool" => "false".into(),
         "timestamptz" => "now()".into(),

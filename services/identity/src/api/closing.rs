@@ -94,7 +94,7 @@ impl Api {
 
 /// The caller's account, locked, if he is its owner still: his token may be older than a hand-over. The user is locked before the
 /// account, as a sign-in does.
-async fn owned(tx: &mut PgConnection, caller: &Caller) -> Result<Account, Error> {
+pub(super) async fn owned(tx: &mut PgConnection, caller: &Caller) -> Result<Account, Error> {
     let user = users::find_for_share(tx, caller.account_id, caller.user_id).await?.ok_or(Error::UserNotFound)?;
     if user.role != Role::Owner {
         return Err(Error::Refused(Refusal::NotTheOwner));

@@ -2,14 +2,15 @@
 
 use std::mem;
 
-use bytes::Bytes;
 use diwan_access::{User as Caller, user};
+use diwan_blobs::Blobs;
 use diwan_fault::{Fault, Fields, Language};
 use diwan_proto::identity::v1::{
     self as proto, GetPictureRequest, GetPictureResponse, PictureSize, RemovePictureRequest, RemovePictureResponse,
     SetPictureRequest, SetPictureResponse, UpdateProfileRequest, UpdateProfileResponse,
     profile_service_server::ProfileService,
 };
+use diwan_runtime::ids;
 use diwan_store::answers::Request as Once;
 use jiff::Timestamp;
 use prost_types::FieldMask;
@@ -19,10 +20,14 @@ use uuid::Uuid;
 
 use super::{Api, encode};
 use crate::{
+    data::PICTURES,
     domain::{Picture, Profile, User},
     error::Error,
     events,
-    store::{profiles, users},
+    store::{
+        jobs::{Effect, Job},
+        profiles, users,
+    },
 };
 
 const FIRST_NAME: &str = "first_name";
@@ -85,13 +90,24 @@ impl Api {
         fields.finish()?;
         let scaled = scaled.map_err(|_| Error::PictureNotFound)?;
         // Before the row: what a row names is there.
-        let picture = Picture { large: self.keep(scaled.large).await?, small: self.keep(scaled.small).await? };
+        let place = ids::new_id();
+        let blobs = self.pictures_of(caller.account_id, Some(place));
+        let large = blobs.put(scaled.large).await.map_err(Error::Blob)?;
+        let small = blobs.put(scaled.small).await.map_err(Error::Blob)?;
+        let picture = Picture { large, small, place: Some(place) };
         let now = self.clock.now();
         let answer = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             let user = self.change_profile(tx, caller, now, |user| with_picture(user, Some(picture.clone()))).await?;
             Ok::<_, Error>(SetPictureResponse { user: Some(encode::user(&user)) })
         });
-        Ok(answer.await?)
+        let answer = answer.await?;
+        let shown = self.find(caller.account_id, caller.user_id).await?.profile.picture;
+        if shown.and_then(|picture| picture.place) != Some(place) {
+            // He had it already, or this was a retry: nobody will ever ask for it here.
+            blobs.clear().await.map_err(Error::Blob)?;
+        }
+        self.effects.wake();
+        Ok(answer)
     }
 
     async fn hide_picture(
@@ -108,7 +124,9 @@ impl Api {
             let user = self.change_profile(tx, caller, now, |user| with_picture(user, None)).await?;
             Ok::<_, Error>(RemovePictureResponse { user: Some(encode::user(&user)) })
         });
-        Ok(answer.await?)
+        let answer = answer.await?;
+        self.effects.wake();
+        Ok(answer)
     }
 
     async fn picture(&self, caller: &Caller, message: &GetPictureRequest) -> Result<GetPictureResponse, Fault> {
@@ -125,12 +143,18 @@ impl Api {
         if *file == message.known_etag {
             return Ok(GetPictureResponse { etag: file.clone(), content: Vec::new() });
         }
-        let content = self.blobs.get(file).await.map_err(Error::Blob)?;
+        let content = match self.pictures_of(caller.account_id, picture.place).get(file).await {
+            // Replaced since the user was read.
+            Err(error) if error.is_missing() => return Err(Error::PictureNotFound.into()),
+            content => content.map_err(Error::Blob)?,
+        };
         Ok(GetPictureResponse { etag: file.clone(), content: content.into() })
     }
 
-    async fn keep(&self, file: Bytes) -> Result<String, Error> {
-        self.blobs.put(file).await.map_err(Error::Blob)
+    /// Where a picture is. Each has a place of its own, so that it can go without another one of the same content.
+    fn pictures_of(&self, account: Uuid, place: Option<Uuid>) -> Blobs {
+        let blobs = self.blobs.of(PICTURES).of(&account.to_string());
+        place.map_or(blobs.clone(), |place| blobs.of(&place.to_string()))
     }
 
     /// Changes what the caller says of himself and tells the others; what stays as it was is not told.
@@ -143,9 +167,13 @@ impl Api {
     ) -> Result<User, Error> {
         let before = locked(tx, caller.account_id, caller.user_id).await?;
         let after = change(&before);
-        let same = (&before.profile, &before.name, before.language) == (&after.profile, &after.name, after.language);
-        if same {
+        if is_same(&before, &after) {
             return Ok(before);
+        }
+        let (had, has) =
+            [&before, &after].map(|user| user.profile.picture.as_ref().and_then(|picture| picture.place)).into();
+        if let Some(picture_id) = had.filter(|_| had != has) {
+            self.effects.leave(tx, &Job::new(caller.account_id, Effect::DropPicture { picture_id })).await?;
         }
         let after = User { version: before.version + 1, ..after };
         profiles::update(tx, &after).await?;
@@ -156,6 +184,15 @@ impl Api {
 
 async fn locked(tx: &mut PgConnection, account: Uuid, id: Uuid) -> Result<User, Error> {
     users::find_for_update(tx, account, id).await?.ok_or(Error::UserNotFound)
+}
+
+/// The content of a picture counts, not where it is kept.
+fn is_same(before: &User, after: &User) -> bool {
+    let said = |user: &User| {
+        let Profile { first_name, last_name, picture } = user.profile.clone();
+        (first_name, last_name, picture.map(|picture| (picture.large, picture.small)), user.name.clone(), user.language)
+    };
+    said(before) == said(after)
 }
 
 fn with_picture(user: &User, picture: Option<Picture>) -> User {

@@ -1,5 +1,6 @@
 //! What identity is about: users and their states, tokens, sessions. No database, no network.
 
+pub mod archive;
 pub mod audit;
 mod closing;
 mod code;

@@ -1,5 +1,7 @@
 //! What a person says of himself.
 
+use uuid::Uuid;
+
 /// Names and picture of a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
@@ -18,6 +20,8 @@ pub struct Picture {
     pub large: String,
     /// The small one.
     pub small: String,
+    /// The part of the blob store that this picture has for itself; `None`: earlier versions kept it beside all others.
+    pub place: Option<Uuid>,
 }
 
 impl Profile {

@@ -28,6 +28,7 @@ pub struct Mails {
     pub closing_begun: Mail,
     pub closing_soon: Mail,
     pub account_closed: Mail,
+    pub export_ready: Mail,
     pub new_device: Mail,
     pub password_changed: Mail,
     pub factor_changed: Mail,

@@ -50,3 +50,10 @@ pub fn closing(account: &Account, owner: &User, stage: Stage, closes_at: Timesta
     };
     mail.letter(owner.language, &values)
 }
+
+/// An export can be downloaded until then.
+pub fn export_ready(account: &Account, owner: &User, expires_at: Timestamp) -> Letter {
+    let until = local(expires_at, &account.time_zone);
+    let values = [("company", account.name.as_str()), ("name", &owner.name), ("until", &until)];
+    MAILS.export_ready.letter(owner.language, &values)
+}

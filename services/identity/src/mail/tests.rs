@@ -87,6 +87,7 @@ fn every_mail_is_written_in_every_language_plainly_and_as_html_with_values_that_
     check(&[], true, |user| letters::invitation(&account, user, LINK, epoch));
     check(&[], true, |user| letters::password_reset(&account, user, LINK, epoch));
     check(&[], true, |user| letters::email_confirmation(&account, user, LINK, epoch));
+    check(&[], false, |user| letters::export_ready(&account, user, epoch));
     let owner = user("عمر", Language::Ar);
     check(&["عمر"], false, |user| letters::ownership_offer(&account, &owner, user, epoch));
 }

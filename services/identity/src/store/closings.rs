@@ -25,6 +25,57 @@ pub async fn set_state(tx: &mut PgConnection, account: &Account, remind_at: Opti
     Ok(())
 }
 
+/// Writes that an account is closed, and when its data is deleted. The row must be locked.
+pub async fn close(tx: &mut PgConnection, account: &Account, delete_at: Timestamp) -> Result<(), Error> {
+    sqlx::query!(
+        "update accounts set state = $2, closes_at = null, remind_at = null, delete_at = $3, version = $4 where account_id = $1",
+        account.id,
+        account.state.as_str_name(),
+        delete_at.to_sqlx() as _,
+        account.version,
+    )
+    .execute(tx)
+    .instrument(span("close account"))
+    .await?;
+    Ok(())
+}
+
+/// Closed accounts whose data is to be deleted.
+pub async fn to_delete(tx: &mut PgConnection, now: Timestamp, limit: i64) -> Result<Vec<Uuid>, Error> {
+    let accounts = sqlx::query_scalar!(
+        "select account_id from accounts
+         where delete_at <= $1 and not exists (select from account_deletions d where d.account_id = accounts.account_id)
+         order by delete_at limit $2",
+        now.to_sqlx() as _,
+        limit,
+    )
+    .fetch_all(tx)
+    .instrument(span("find accounts to delete"))
+    .await?;
+    Ok(accounts)
+}
+
+/// Whether the data of a locked account is to be deleted now: of several replicas one tells so.
+pub async fn is_to_delete(tx: &mut PgConnection, account: Uuid, now: Timestamp) -> Result<bool, Error> {
+    let found = sqlx::query_scalar!(
+        r#"select exists (
+               select from accounts where account_id = $1 and delete_at <= $2 and state = 'ACCOUNT_STATE_CLOSED'
+                   and not exists (select from account_deletions where account_id = $1)) as "found!""#,
+        account,
+        now.to_sqlx() as _,
+    );
+    Ok(found.fetch_one(tx).instrument(span("look whether to delete account")).await?)
+}
+
+/// Whether the data of an account is being deleted, or gone.
+pub async fn is_deleted(tx: &mut PgConnection, account: Uuid) -> Result<bool, Error> {
+    let found = sqlx::query_scalar!(
+        r#"select exists (select from account_deletions where account_id = $1) as "found!""#,
+        account
+    );
+    Ok(found.fetch_one(tx).instrument(span("look for deleted account")).await?)
+}
+
 /// Raises the account's epoch and returns it: no token of before is good any more.
 pub async fn raise_epoch(tx: &mut PgConnection, account: Uuid) -> Result<i64, Error> {
     let epoch =

@@ -90,6 +90,16 @@ pub enum Effect {
         /// How far.
         stage: Stage,
     },
+    /// Tell the owner that his export can be downloaded, if it still can.
+    SendExportReady {
+        /// The export.
+        export_id: Uuid,
+    },
+    /// Delete a picture that nobody has any more.
+    DropPicture {
+        /// Its part of the blob store.
+        picture_id: Uuid,
+    },
     /// Free every seat of an account that is closed.
     ReleaseSeats,
 }

@@ -7,6 +7,7 @@ pub mod closings;
 pub mod codes;
 pub mod confirmations;
 pub mod devices;
+pub mod exports;
 pub mod failures;
 pub mod invitations;
 pub mod jobs;

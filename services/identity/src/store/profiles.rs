@@ -8,10 +8,11 @@ use crate::{domain::User, error::Error};
 
 /// Writes names, language and picture. The row must be locked.
 pub async fn update(tx: &mut PgConnection, user: &User) -> Result<(), Error> {
+    let place = user.profile.picture.as_ref().and_then(|picture| picture.place);
     let (large, small) = user.profile.picture.as_ref().map(|picture| (&*picture.large, &*picture.small)).unzip();
     sqlx::query!(
         "update users set name = $3, first_name = $4, last_name = $5, language = $6, picture_large = $7, picture_small = $8,
-                          version = $9
+                          picture_id = $9, version = $10
          where account_id = $1 and id = $2",
         user.account_id,
         user.id,
@@ -21,6 +22,7 @@ pub async fn update(tx: &mut PgConnection, user: &User) -> Result<(), Error> {
         user.language.tag(),
         large,
         small,
+        place,
         user.version,
     )
     .execute(tx)

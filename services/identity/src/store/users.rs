@@ -34,6 +34,7 @@ struct Row {
     last_name: String,
     picture_large: Option<String>,
     picture_small: Option<String>,
+    picture_id: Option<Uuid>,
 }
 
 impl TryFrom<Row> for User {
@@ -57,7 +58,11 @@ impl TryFrom<Row> for User {
             profile: Profile {
                 first_name: row.first_name,
                 last_name: row.last_name,
-                picture: row.picture_large.zip(row.picture_small).map(|(large, small)| Picture { large, small }),
+                picture: row.picture_large.zip(row.picture_small).map(|(large, small)| Picture {
+                    large,
+                    small,
+                    place: row.picture_id,
+                }),
             },
         })
     }
@@ -154,7 +159,7 @@ pub async fn find(tx: &mut PgConnection, account: Uuid, id: Uuid) -> Result<Opti
         Row,
         r#"select id, account_id, name, email, role, grants, language, state, password_hash is not null as "has_password!",
                   epoch, version, created_at as "created_at: jiff_sqlx::Timestamp",
-                  first_name, last_name, picture_large, picture_small
+                  first_name, last_name, picture_large, picture_small, picture_id
            from users where account_id = $1 and id = $2"#,
         account,
         id,
@@ -223,7 +228,7 @@ pub async fn list(
         Row,
         r#"select id, account_id, name, email, role, grants, language, state, password_hash is not null as "has_password!",
                   epoch, version, created_at as "created_at: jiff_sqlx::Timestamp",
-                  first_name, last_name, picture_large, picture_small
+                  first_name, last_name, picture_large, picture_small, picture_id
            from users
            where account_id = $1 and ($2::timestamptz is null or (created_at, id) > ($2, $3))
                  and ($5::text is null or state = $5)

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod closing;
 pub mod expiry;
+pub mod exporter;
 pub mod janitor;
 pub mod jobs;
 pub mod revocations;

@@ -5,19 +5,25 @@ use std::{sync::Arc, time::Duration};
 use diwan_proto::{
     access::v1::Role,
     identity::v1::{
-        Account, AccountState, CloseAccountRequest, GetAccountRequest, RefreshSessionRequest, RevocationSubject,
-        UndoClosingRequest, WatchRevocationsRequest, closing_service_client::ClosingServiceClient,
+        Account, AccountDeleted, AccountState, AddPrincipalCredentialRequest, CloseAccountRequest,
+        CreateServicePrincipalRequest, ExchangeCredentialRequest, GetAccountRequest, RefreshSessionRequest,
+        RevocationSubject, UndoClosingRequest, WatchRevocationsRequest, closing_service_client::ClosingServiceClient,
+        principal_token_service_client::PrincipalTokenServiceClient,
+        service_principal_service_client::ServicePrincipalServiceClient,
     },
 };
 use diwan_runtime::{MockClock, ids};
 use diwan_testkit::eventually;
 use diwan_transport::Transport;
 use jiff::Timestamp;
+use prost::Name as _;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
 use crate::house::{House, LIMIT, Member, PASSWORD, invite_request, refusal, refused, sign_up_request};
+use crate::profiles::png;
 
+const PATIENCE: Duration = Duration::from_secs(30);
 const DAY: Duration = Duration::from_hours(24);
 
 impl House {
@@ -33,6 +39,30 @@ impl House {
     async fn undo(&self, member: &Member) -> Result<Account, Status> {
         let request = UndoClosingRequest { request_id: ids::new_id().to_string() };
         Ok(self.closings().undo_closing(member.says(request)).await?.into_inner().account.unwrap())
+    }
+
+    /// A secret of a new service principal that an owner makes.
+    async fn principal_of(&self, owner: &Member) -> String {
+        let mut principals = ServicePrincipalServiceClient::new(self.world.to("identity"));
+        let create = CreateServicePrincipalRequest {
+            request_id: ids::new_id().to_string(),
+            name: "Bridge".into(),
+            scopes: vec!["diwan.identity.v1.UserService/ListUsers".into()],
+            ..CreateServicePrincipalRequest::default()
+        };
+        let created = principals.create_service_principal(owner.says(create)).await.unwrap().into_inner();
+        let add = AddPrincipalCredentialRequest {
+            request_id: ids::new_id().to_string(),
+            principal_id: created.principal.unwrap().id,
+            ..AddPrincipalCredentialRequest::default()
+        };
+        principals.add_principal_credential(owner.says(add)).await.unwrap().into_inner().secret
+    }
+
+    async fn exchanges(&self, credential: &str) -> Result<(), Status> {
+        let request = ExchangeCredentialRequest { credential: credential.into(), ..Default::default() };
+        let mut tokens = PrincipalTokenServiceClient::new(self.world.to("identity"));
+        tokens.exchange_credential(request).await.map(drop)
     }
 
     async fn subjects(&self, email: &str, count: usize) -> Vec<String> {
@@ -190,4 +220,82 @@ async fn who_signs_in_while_the_account_begins_to_close_is_refused_or_put_out() 
     }
     let open = house.count("sessions s join users u using (account_id) where u.id = s.user_id and u.role <> 'ROLE_OWNER' and s.ended_at is null");
     assert_eq!(open.await, 0);
+}
+
+#[tokio::test]
+async fn service_principals_get_no_token_for_an_account_that_closes_unless_it_is_kept() {
+    let (house, clock) = house().await;
+    let owner = house.owner("mona@example.com").await;
+    let secret = house.principal_of(&owner).await;
+    house.exchanges(&secret).await.unwrap();
+    house.close(&owner, PASSWORD).await.unwrap();
+    assert_eq!(refusal(house.exchanges(&secret).await), refused(Code::NotFound, "ACCOUNT_NOT_FOUND"));
+    house.undo(&house.member("mona@example.com").await).await.unwrap();
+    house.exchanges(&secret).await.unwrap();
+    house.close(&house.member("mona@example.com").await, PASSWORD).await.unwrap();
+    clock.advance(DAY * 31);
+    eventually("the account is closed", LIMIT, async || {
+        house.count("accounts where state = 'ACCOUNT_STATE_CLOSED'").await == 1
+    })
+    .await;
+    assert_eq!(refusal(house.exchanges(&secret).await), refused(Code::NotFound, "ACCOUNT_NOT_FOUND"));
+}
+
+#[tokio::test]
+async fn an_account_that_was_closed_long_enough_is_deleted_everywhere_and_nothing_of_it_comes_back() {
+    let (house, clock) = house().await;
+    let owner = house.owner("mona@example.com").await;
+    let agent = house.colleague(&owner, "omar@example.com", Role::User).await;
+    house.principal_of(&owner).await;
+    house.set_picture(&agent, png(40, 7)).await.unwrap();
+    let other = house.owner("else@example.com").await;
+    let (account, kept) = (owner.user.account_id.clone(), other.user.account_id.clone());
+    let of = |table: &str, account: &str| format!("{table} t where t::text like '%{account}%'");
+    eventually("the audit log knows of it", PATIENCE, async || house.count(&of("audit_entries", &account)).await > 0)
+        .await;
+    house.close(&owner, PASSWORD).await.unwrap();
+    clock.advance(DAY * 31);
+    eventually("the account is closed", PATIENCE, async || {
+        house.count("accounts where state = 'ACCOUNT_STATE_CLOSED'").await == 1
+    })
+    .await;
+    clock.advance(DAY * 29);
+    house.member("else@example.com").await;
+    assert_eq!(house.count(&of("users", &account)).await, 2, "not before the time is over");
+    assert_eq!(house.blobs("pictures", &account), 1);
+    let users = house.count(&of("users", &kept)).await;
+    clock.advance(DAY * 2);
+    let tables: Vec<String> =
+        sqlx::query_scalar("select tablename::text from pg_tables where schemaname = 'public' order by 1")
+            .fetch_all(&house.database.pool)
+            .await
+            .unwrap();
+    let left = async || {
+        let mut left = Vec::new();
+        for table in &tables {
+            if house.count(&of(table, &account)).await > 0 {
+                left.push(table.clone());
+            }
+        }
+        left
+    };
+    eventually("every service is told", PATIENCE, async || house.count("account_deletions").await == 1).await;
+    clock.advance(Duration::from_mins(2));
+    eventually("everything is deleted", PATIENCE, async || {
+        house.count("account_deletions where finished_at is not null").await == 1
+    })
+    .await;
+    assert_eq!(left().await, ["account_deletions", "audit_heads", "feed_events"]);
+    let event = format!("feed_events where account_id = '{account}' and kind = '{}'", AccountDeleted::full_name());
+    assert_eq!((house.count(&event).await, house.count(&of("feed_events", &account)).await), (1, 1));
+    assert_eq!(house.blobs("pictures", &account), 0);
+    assert_eq!(house.count(&of("users", &kept)).await, users);
+    house.member("else@example.com").await;
+    // What another service tells late of it is not written down, and what is written all the same goes with the next look.
+    let late = format!(
+        "insert into answers (account_id, request_id, method, digest, answer, created_at) values ('{account}', 'x', 'x', '', '', now())"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(late)).execute(&house.database.pool).await.unwrap();
+    clock.advance(DAY * 31);
+    eventually("what came late is deleted", PATIENCE, async || house.count(&of("answers", &account)).await == 0).await;
 }

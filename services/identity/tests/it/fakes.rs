@@ -15,6 +15,7 @@ use diwan_proto::{
         seat_service_server::{SeatService, SeatServiceServer},
         subscription_service_server::{SubscriptionService, SubscriptionServiceServer},
     },
+    export::v1::account_data_service_server::AccountDataServiceServer,
     team::v1::{
         AddMemberRequest, AddMemberResponse, BatchGetTeamsRequest, BatchGetTeamsResponse, CreateFallbackTeamRequest,
         CreateFallbackTeamResponse, CreateTeamRequest, CreateTeamResponse, GetTeamRequest, GetTeamResponse,
@@ -29,6 +30,8 @@ use diwan_runtime::ids;
 use diwan_testkit::World;
 use diwan_transport::Methods;
 use tonic::{Request, Response, Status};
+
+use crate::exports::Data;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -71,11 +74,15 @@ impl Others {
             .with(SubscriptionServiceServer::new(others.clone()))
             .await
             .with(SeatServiceServer::new(others.clone()))
+            .await
+            .with(AccountDataServiceServer::new(Data::default()))
             .await;
         let team = Methods::new("team")
             .with(TeamServiceServer::new(others.clone()))
             .await
             .with(MembershipServiceServer::new(others.clone()))
+            .await
+            .with(AccountDataServiceServer::new(Data::default()))
             .await;
         for (name, methods) in [("billing", billing), ("team", team)] {
             let front = methods.into_front(world.admission.clone(), &world.drain).unwrap();

@@ -1,6 +1,6 @@
 //! Identity in a small installation, and what the tests do with it again and again.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use diwan_fault::reason_of;
 use diwan_identity::{MIGRATIONS, Service};
@@ -197,6 +197,12 @@ impl House {
         token_in(&text)
     }
 
+    /// How many folders with blobs the part of an account has in a part of the store.
+    pub fn blobs(&self, space: &str, account: &str) -> usize {
+        let Ok(folders) = fs::read_dir(self.mail.path().join("blobs").join(space).join(account)) else { return 0 };
+        folders.map(|folder| folder.unwrap().path()).filter(|folder| has_files(folder)).count()
+    }
+
     /// How many rows `table` has.
     pub async fn count(&self, table: &str) -> i64 {
         let query = sqlx::AssertSqlSafe(format!("select count(*) from {table}"));
@@ -208,4 +214,8 @@ impl House {
 pub fn token_in(text: &str) -> String {
     let (_, rest) = text.split_once("https://diwan.example/invitations/").unwrap();
     rest.split_whitespace().next().unwrap().to_owned()
+}
+
+fn has_files(path: &Path) -> bool {
+    path.is_file() || fs::read_dir(path).unwrap().any(|entry| has_files(&entry.unwrap().path()))
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod account_data;
 mod alerts;
 mod audit;
 mod challenge_codes;
@@ -9,6 +10,7 @@ mod closings;
 mod cloud_api;
 mod credentials;
 mod devices;
+mod exports;
 mod fakes;
 mod house;
 mod invitations;

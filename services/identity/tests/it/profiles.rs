@@ -11,7 +11,7 @@ use diwan_proto::{
     },
 };
 use diwan_runtime::ids;
-use diwan_testkit::bad_fields;
+use diwan_testkit::{bad_fields, eventually};
 use diwan_transport::Transport;
 use image::{DynamicImage, ImageFormat, Rgba, RgbaImage};
 use prost::{Message as _, Name as _};
@@ -35,7 +35,7 @@ impl House {
         Ok(self.profiles().update_profile(member.says(request)).await?.into_inner().user.unwrap())
     }
 
-    async fn set_picture(&self, member: &Member, content: Vec<u8>) -> Result<User, Status> {
+    pub async fn set_picture(&self, member: &Member, content: Vec<u8>) -> Result<User, Status> {
         let request = SetPictureRequest { request_id: ids::new_id().to_string(), content };
         Ok(self.profiles().set_picture(member.says(request)).await?.into_inner().user.unwrap())
     }
@@ -46,7 +46,7 @@ impl House {
     }
 }
 
-fn png(side: u32, shade: u8) -> Vec<u8> {
+pub fn png(side: u32, shade: u8) -> Vec<u8> {
     let mut file = Cursor::new(Vec::new());
     let image = RgbaImage::from_pixel(side, side, Rgba([shade, 10, 10, 255]));
     DynamicImage::ImageRgba8(image).write_to(&mut file, ImageFormat::Png).unwrap();
@@ -133,6 +133,33 @@ async fn a_picture_is_seen_by_members_in_two_sizes_until_it_is_removed() {
         refusal(house.picture(&owner, &agent, PictureSize::Small).await),
         refused(Code::NotFound, "PICTURE_NOT_FOUND")
     );
+}
+
+#[tokio::test]
+async fn a_picture_that_is_replaced_or_removed_is_deleted_and_a_colleagues_equal_one_stays() {
+    let house = House::new().await;
+    let owner = house.owner("mona@example.com").await;
+    let agent = house.colleague(&owner, "omar@example.com", Role::User).await;
+    let kept = async |pictures: usize| {
+        eventually("what nobody has is deleted", LIMIT, async || {
+            house.blobs("pictures", &owner.user.account_id) == pictures && house.count("jobs").await == 0
+        })
+        .await;
+    };
+    let request = SetPictureRequest { request_id: ids::new_id().to_string(), content: png(30, 1) };
+    for _ in 0..2 {
+        house.profiles().set_picture(agent.says(request.clone())).await.unwrap();
+        kept(1).await;
+    }
+    house.set_picture(&owner, png(30, 1)).await.unwrap();
+    house.set_picture(&owner, png(30, 1)).await.unwrap();
+    kept(2).await;
+    house.set_picture(&owner, png(30, 200)).await.unwrap();
+    kept(2).await;
+    let remove = RemovePictureRequest { request_id: ids::new_id().to_string() };
+    house.profiles().remove_picture(owner.says(remove)).await.unwrap();
+    kept(1).await;
+    assert!(!house.picture(&owner, &agent, PictureSize::Large).await.unwrap().content.is_empty());
 }
 
 #[tokio::test]

@@ -80,7 +80,7 @@ impl Team {
     }
 
     async fn switch(&self, tx: &mut PgConnection, user: Uuid, state: Availability) -> Result<Given, Error> {
-        switch(tx, (self.account, user, ids::new_id()), state, SystemClock.now()).await?;
+        switch(tx, (self.account, user, Some(ids::new_id())), state, SystemClock.now()).await?;
         self.given(tx).await
     }
 

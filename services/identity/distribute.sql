@@ -9,6 +9,7 @@ select create_distributed_table('email_confirmations', 'account_id', colocate_wi
 select create_distributed_table('ownership_offers', 'account_id', colocate_with => 'accounts');
 select create_distributed_table('second_factors', 'account_id', colocate_with => 'accounts');
 select create_distributed_table('recovery_codes', 'account_id', colocate_with => 'accounts');
+select create_distributed_table('factor_recoveries', 'account_id', colocate_with => 'accounts');
 select create_distributed_table('one_time_codes', 'account_id', colocate_with => 'accounts');
 select create_distributed_table('sign_in_challenges', 'account_id', colocate_with => 'accounts');
 select create_distributed_table('trusted_devices', 'account_id', colocate_with => 'accounts');

@@ -30,6 +30,11 @@ pub enum Alert {
     PasswordChanged,
     /// A second factor was added, removed or replaced.
     FactorChanged,
+    /// An operator has begun to take the second factors away that somebody says he has lost.
+    FactorRecoveryBegun {
+        /// When they go.
+        due: Timestamp,
+    },
     /// A mail server refuses the credentials of a mailbox.
     MailboxNeedsCredentials {
         /// The mailbox's address.
@@ -94,6 +99,7 @@ impl Alert {
             Self::NewDevice { .. } => Template::NewDevice,
             Self::PasswordChanged => Template::PasswordChanged,
             Self::FactorChanged => Template::FactorChanged,
+            Self::FactorRecoveryBegun { .. } => Template::FactorRecoveryBegun,
             Self::MailboxNeedsCredentials { .. } => Template::MailboxNeedsCredentials,
             Self::PaymentFailed { .. } => Template::PaymentFailed,
         };
@@ -105,6 +111,7 @@ impl Alert {
             Self::NewDevice { .. } => &MAILS.new_device,
             Self::PasswordChanged => &MAILS.password_changed,
             Self::FactorChanged => &MAILS.factor_changed,
+            Self::FactorRecoveryBegun { .. } => &MAILS.factor_recovery_begun,
             Self::MailboxNeedsCredentials { .. } => &MAILS.mailbox_needs_credentials,
             Self::PaymentFailed { .. } => &MAILS.payment_failed,
         }
@@ -120,6 +127,7 @@ impl Alert {
                 values.push(("address", known(&address.map(|address| address.to_string()).unwrap_or_default())));
             }
             Self::PasswordChanged | Self::FactorChanged => {}
+            Self::FactorRecoveryBegun { due } => values.push(("due", local(*due, &account.time_zone))),
             Self::MailboxNeedsCredentials { mailbox } => values.push(("mailbox", mailbox.clone())),
             Self::PaymentFailed { invoice, amount } => {
                 values.push(("invoice", invoice.clone()));

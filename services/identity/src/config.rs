@@ -23,6 +23,8 @@ const FAILURES_PER_IP: NonZero<u32> = NonZero::new(100).unwrap();
 const GRACE_DAYS: NonZero<u16> = NonZero::new(30).unwrap();
 const EXPORT_DAYS: NonZero<u16> = NonZero::new(7).unwrap();
 const DAY: Duration = Duration::from_hours(24);
+/// Long enough for whoever has not asked for it to read of it.
+const RECOVERY_HOURS: NonZero<u16> = NonZero::new(24).unwrap();
 
 /// The Cloud API. A version is served for two years.
 const WHATSAPP: &str = "https://graph.facebook.com/v25.0";
@@ -44,12 +46,17 @@ pub struct Config {
     pub whatsapp: Route,
     /// `DIWAN_IDENTITY_CLOSING_GRACE_DAYS`: so many days after its owner has begun to close an account it is closed. Default 30.
     pub closing_grace: Duration,
+    /// `DIWAN_IDENTITY_FACTOR_RECOVERY_HOURS`: so long after an operator has begun it a recovery takes somebody's second factors. Default 24.
+    pub recovery_delay: Duration,
     /// `DIWAN_IDENTITY_RETENTION_DAYS`: so many days after an account is closed its data is deleted. Default 30.
     pub retention: Duration,
     /// `DIWAN_IDENTITY_EXPORT_DAYS`: so many days an export can be downloaded. Default 7.
     pub export_kept: Duration,
     /// `DIWAN_IDENTITY_BLOBS`: the folder of pictures and exports, which all replicas share. Default `.diwan/blobs`.
     pub blobs: PathBuf,
+    /// `DIWAN_IDENTITY_AUDIT_HEADS`: the folder where heads of the audit log are kept, out of the database's reach. Default: none, they
+    /// go to the log stream alone.
+    pub audit_heads: Option<PathBuf>,
     /// `DIWAN_IDENTITY_SECRET_KEYS_FILE`: the keys that secrets in the database are encrypted under, the same for all replicas.
     /// Default: `identity-secrets.json` in the key folder, made at the first start.
     pub secret_keys: Option<PathBuf>,
@@ -95,11 +102,17 @@ impl Config {
                 * u32::from(
                     env.parse("DIWAN_IDENTITY_CLOSING_GRACE_DAYS", "a number of days from 1", GRACE_DAYS)?.get(),
                 ),
+            recovery_delay: Duration::from_hours(
+                env.parse("DIWAN_IDENTITY_FACTOR_RECOVERY_HOURS", "a number of hours from 1", RECOVERY_HOURS)?
+                    .get()
+                    .into(),
+            ),
             retention: DAY
                 * u32::from(env.parse("DIWAN_IDENTITY_RETENTION_DAYS", "a number of days from 1", GRACE_DAYS)?.get()),
             export_kept: DAY
                 * u32::from(env.parse("DIWAN_IDENTITY_EXPORT_DAYS", "a number of days from 1", EXPORT_DAYS)?.get()),
             blobs: env.path("DIWAN_IDENTITY_BLOBS", ".diwan/blobs"),
+            audit_heads: env.get("DIWAN_IDENTITY_AUDIT_HEADS").map(PathBuf::from),
             secret_keys: env.get("DIWAN_IDENTITY_SECRET_KEYS_FILE").map(PathBuf::from),
             signing_key_days: env.parse(
                 "DIWAN_IDENTITY_SIGNING_KEY_DAYS",

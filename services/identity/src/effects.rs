@@ -131,6 +131,9 @@ impl Effects {
                 self.send_sign_in_code(job, *user_id, *challenge_id, *good_until).await
             }
             Effect::SendAlert { user_id, alert, at, way } => self.send_alert(job, *user_id, alert, *at, *way).await,
+            Effect::RecoverFactors { user_id, recovery_id } => {
+                self.recover_factors(account, *user_id, *recovery_id).await
+            }
             Effect::SendInvitation { user_id } => self.courier.invite(&self.database, account, *user_id, job.id).await,
             Effect::SendEmailConfirmation => self.courier.ask_to_confirm(&self.database, account, job.id).await,
             Effect::SendOwnershipOffer { user_id } => {

@@ -2,19 +2,19 @@
 
 use diwan_feed::{Change, Record};
 use diwan_proto::identity::v1::{
-    AccountChanged, AccountDeleted, DeviceChanged, SecondFactorPolicyChanged, SecondFactorsChanged, ServicePrincipal,
-    ServicePrincipalChanged, UserChanged,
+    AccountChanged, AccountDeleted, DeviceChanged, FactorRecoveryChanged, FactorRecoveryState,
+    SecondFactorPolicyChanged, SecondFactorsChanged, ServicePrincipal, ServicePrincipalChanged, UserChanged,
 };
 use jiff::Timestamp;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    api::{device, encode},
+    api::{device, encode, factor_recovery},
     domain::{Account, Principal, SecondFactors, User},
     error::Error,
     factors::Whose,
-    store::devices::Device,
+    store::{devices::Device, factor_recoveries::Recovery},
 };
 
 /// Tells of a new or changed user, in the transaction that changes him.
@@ -100,5 +100,18 @@ pub async fn device_changed(
     let changed = DeviceChanged { device: Some(device::shown(device)), user_id: user.to_string(), revoked };
     let version = if revoked { 2 } else { 1 };
     diwan_feed::append(tx, account, now, &[Change::new(device.id, version, &changed)]).await?;
+    Ok(())
+}
+
+/// Tells how a recovery of second factors stands, in the transaction that changes it.
+pub async fn factor_recovery_changed(
+    tx: &mut PgConnection,
+    recovery: &Recovery,
+    state: FactorRecoveryState,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let changed = FactorRecoveryChanged { recovery: Some(factor_recovery::shown(recovery)), state: state.into() };
+    let version = if state == FactorRecoveryState::Begun { 1 } else { 2 };
+    diwan_feed::append(tx, recovery.whose.account, now, &[Change::new(recovery.id, version, &changed)]).await?;
     Ok(())
 }

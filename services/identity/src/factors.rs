@@ -1,5 +1,6 @@
 //! Using and changing second factors. Whoever does it has locked the user, so that a sign-in comes before a change or after it.
 
+use diwan_proto::identity::v1::RevocationSubject;
 use diwan_vault::Vault;
 use jiff::Timestamp;
 use sqlx::PgConnection;
@@ -9,8 +10,8 @@ use crate::{
     alerts::{self, Alert},
     domain::{Code, SecondFactors},
     error::Error,
-    events,
-    store::{challenges, devices, second_factors},
+    events, recovery,
+    store::{challenges, devices, revocations, second_factors, sessions},
     totp::Secret,
 };
 
@@ -91,7 +92,17 @@ pub async fn forget_trust(tx: &mut PgConnection, whose: Whose) -> Result<(), Err
     challenges::remove_all(tx, whose.account, whose.user).await
 }
 
+/// Ends every session of a user, with its access tokens.
+pub async fn end_sessions(tx: &mut PgConnection, whose: Whose, now: Timestamp) -> Result<(), Error> {
+    for (session, epoch) in sessions::end_others(tx, whose.account, whose.user, Uuid::nil(), now).await? {
+        revocations::insert(tx, whose.account, (RevocationSubject::Session, session), epoch, now).await?;
+    }
+    Ok(())
+}
+
+/// Whoever changes his factors has not lost them.
 async fn tell(tx: &mut PgConnection, whose: Whose, after: &SecondFactors, now: Timestamp) -> Result<(), Error> {
+    recovery::stop(tx, whose, now).await?;
     events::second_factors_changed(tx, whose, after, now).await?;
     alerts::queue(tx, whose.account, whose.user, Alert::FactorChanged, now).await
 }

@@ -7,6 +7,7 @@
 
 mod alerts;
 mod api;
+pub mod audit_log;
 mod client;
 mod codes;
 mod config;
@@ -21,6 +22,7 @@ mod messages;
 mod passwords;
 mod peers;
 mod pictures;
+mod recovery;
 mod signing;
 mod store;
 mod strength;
@@ -42,7 +44,7 @@ use diwan_proto::identity::v1::{
     audit_inspection_service_server::AuditInspectionServiceServer, audit_service_server::AuditServiceServer,
     challenge_service_server::ChallengeServiceServer, closing_service_server::ClosingServiceServer,
     credential_service_server::CredentialServiceServer, device_service_server::DeviceServiceServer,
-    export_service_server::ExportServiceServer,
+    export_service_server::ExportServiceServer, factor_recovery_service_server::FactorRecoveryServiceServer,
     invitation_service_server::InvitationServiceServer, operator_service_server::OperatorServiceServer,
     ownership_service_server::OwnershipServiceServer, principal_token_service_server::PrincipalTokenServiceServer,
     profile_service_server::ProfileServiceServer, revocation_service_server::RevocationServiceServer,
@@ -66,6 +68,9 @@ use crate::{
     pictures::Pictures,
     signing::AccessSigner,
 };
+
+/// The service's name, and what its signatures say.
+const SERVICE: &str = "identity";
 
 /// The migrations of identity's database.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -123,6 +128,7 @@ impl Component for Service {
             effects,
             pages: Pages::load()?,
             closing_grace: config.closing_grace,
+            recovery_delay: config.recovery_delay,
             pictures: Pictures::default(),
             blobs,
             vault,
@@ -136,7 +142,7 @@ impl Component for Service {
         };
         let audit =
             AuditApi { database: database.clone(), signer: context.signer.clone(), keys: Keys::load(&context.keys)? };
-        worker::audit::start(&context, &database);
+        worker::audit::start(&context, &database, config.audit_heads.as_deref())?;
         let methods = Methods::new(self.name())
             .with(AccountServiceServer::new(api.clone()))
             .await
@@ -169,6 +175,8 @@ impl Component for Service {
             .with(SecondFactorServiceServer::new(api.clone()))
             .await
             .with(DeviceServiceServer::new(api.clone()))
+            .await
+            .with(FactorRecoveryServiceServer::new(api.clone()))
             .await
             .with(ChallengeServiceServer::new(api.clone()))
             .await

@@ -78,6 +78,12 @@ impl Limits {
         vec![self.of("CHALLENGE_CODE", user.as_bytes(), false)]
     }
 
+    /// The operator who begins recoveries of second factors, and whose they are. Every one counts.
+    pub fn factor_recovery(self, operator: &str, user: Uuid) -> Vec<Subject> {
+        let operator = self.of("FACTOR_RECOVERY_BY", operator.as_bytes(), false);
+        vec![operator, self.of("FACTOR_RECOVERY_OF", user.as_bytes(), false)]
+    }
+
     /// Who is told that an address is taken when he signs up.
     pub fn sign_up(self, address: Option<IpAddr>) -> Vec<Subject> {
         let key = address.map(network);

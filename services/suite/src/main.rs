@@ -1,5 +1,6 @@
 //! `diwan`: all six services in one process, with a private PostgreSQL that it starts itself.
 
+mod audit;
 mod databases;
 mod keys;
 mod operator;
@@ -27,6 +28,9 @@ enum Command {
     MakeKeys,
     /// Print a token for an operator of this installation.
     OperatorToken(operator::Arguments),
+    /// Prove the audit logs.
+    #[command(subcommand)]
+    Audit(audit::Command),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
         None | Some(Command::Run) => run::run(&env),
         Some(Command::MakeKeys) => keys::make(&env),
         Some(Command::OperatorToken(arguments)) => operator::print_token(&env, &arguments),
+        Some(Command::Audit(audit::Command::Verify(arguments))) => return audit::verify(&env, &arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

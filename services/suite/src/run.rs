@@ -64,7 +64,7 @@ pub(crate) fn run(env: &Env) -> Result<(), BoxError> {
 }
 
 /// What a laptop needs no setting for: files under the home folder, mail servers on loopback without TLS.
-fn with_defaults(env: Env, home: &Path) -> Env {
+pub(crate) fn with_defaults(env: Env, home: &Path) -> Env {
     let file = |name: &str| home.join(name).display().to_string();
     let defaults = [
         ("DIWAN_KEYS", file("keys")),
@@ -73,6 +73,7 @@ fn with_defaults(env: Env, home: &Path) -> Env {
         ("DIWAN_IDENTITY_MAIL_FOLDER", file("mail-out")),
         ("DIWAN_IDENTITY_WHATSAPP_FOLDER", file("whatsapp-out")),
         ("DIWAN_IDENTITY_BLOBS", file("blobs")),
+        ("DIWAN_IDENTITY_AUDIT_HEADS", file("audit-heads")),
         ("DIWAN_MAILBOX_BLOBS", file("blobs")),
         ("DIWAN_MAILBOX_ALLOW_PLAIN", "loopback".to_owned()),
     ];

@@ -38,6 +38,8 @@ pub const JWKS_PATH: &str = "/.well-known/jwks.json";
 pub const JWKS_MAX_AGE: Duration = Duration::from_mins(5);
 
 const BUNDLE: &str = "trust.json";
+/// Public keys, in the same form, that sign nothing any more and prove only what was signed for ever.
+const RETIRED: &str = "retired.json";
 
 /// A key folder that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -73,28 +75,35 @@ struct Bundle {
 /// The public keys of an installation, by key id: those of the bundle, and those of access tokens that identity tells.
 #[derive(Clone)]
 pub struct Keys {
-    bundle: HashMap<String, (String, Arc<DecodingKey>)>,
+    bundle: Public,
+    /// Of the bundle of retired keys: good for proofs of the past, for no token.
+    retired: Public,
     access: AccessKeys,
 }
 
+/// Issuer and key by key id.
+type Public = HashMap<String, (String, Arc<DecodingKey>)>;
+
 impl Keys {
-    /// Reads the bundle of a folder. What it may say of [`ACCESS`] is left out.
+    /// Reads the bundle of a folder, and that of retired keys if there is one. What they may say of [`ACCESS`] is left out.
     ///
     /// # Errors
     /// See [`KeysError`].
     pub fn load(folder: &Path) -> Result<Self, KeysError> {
-        let path = folder.join(BUNDLE);
-        let mut bundle = HashMap::new();
-        for key in read_bundle(&path)?.keys.into_iter().filter(|key| key.iss != ACCESS) {
-            let decoding = DecodingKey::from_ed_components(&key.x).map_err(|_| KeysError::Content(path.clone()))?;
-            bundle.insert(key.kid, (key.iss, Arc::new(decoding)));
-        }
-        Ok(Self { bundle, access: AccessKeys::default() })
+        let retired = folder.join(RETIRED);
+        let retired = if retired.exists() { public(&retired)? } else { Public::new() };
+        Ok(Self { bundle: public(&folder.join(BUNDLE))?, retired, access: AccessKeys::default() })
     }
 
     /// The keys of access tokens, to be kept up to date.
     pub fn access(&self) -> &AccessKeys {
         &self.access
+    }
+
+    /// The issuer and the public key of a key id, which may be retired.
+    pub(crate) fn find_ever(&self, kid: &str) -> Option<(&str, Arc<DecodingKey>)> {
+        let retired = || self.retired.get(kid).map(|(issuer, key)| (issuer.as_str(), key.clone()));
+        self.find(kid).or_else(retired)
     }
 
     /// The issuer and the public key of a key id.
@@ -104,6 +113,15 @@ impl Keys {
             None => Some((ACCESS, self.access.find(kid)?)),
         }
     }
+}
+
+fn public(path: &Path) -> Result<Public, KeysError> {
+    let keys = read_bundle(path)?.keys.into_iter().filter(|key| key.iss != ACCESS);
+    let decoded = keys.map(|key| {
+        let decoding = DecodingKey::from_ed_components(&key.x).map_err(|_| KeysError::Content(path.to_owned()))?;
+        Ok((key.kid, (key.iss, Arc::new(decoding))))
+    });
+    decoded.collect()
 }
 
 /// A private key with its id and its public half.

@@ -12,7 +12,7 @@ impl Keys {
             return None;
         }
         let kid = jsonwebtoken::decode_header(signed).ok()?.kid?;
-        let (owner, key) = self.find(&kid)?;
+        let (owner, key) = self.find_ever(&kid)?;
         if owner != issuer {
             return None;
         }

@@ -3,12 +3,16 @@
 //! [`Blobs::of`] is a part of the store with names of its own: the same content in two of them is kept twice, so that whoever empties
 //! one takes nothing that another needs.
 
+mod records;
+
 use std::{io, ops::Range, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, local::LocalFileSystem, path::Path as Key};
 use sha2::{Digest as _, Sha256};
+
+pub use records::Records;
 
 /// The blob store failed.
 #[derive(Debug, thiserror::Error)]

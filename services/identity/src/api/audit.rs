@@ -21,17 +21,18 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::{
-    domain::audit::{Content, Flaw, Head, Verification},
+    SERVICE,
+    audit_log::prove,
+    domain::audit::{Content, Flaw, Head},
     error::Error,
-    store::audit::{self, Filter, Listed},
+    store::{
+        audit::{self, Filter, Listed},
+        closings,
+    },
     worker::audit::{SignedHead, claims},
 };
 
 const MOST_HEADS: usize = 100;
-/// So many entries are read at once while a log is verified.
-const AT_ONCE: i64 = 1000;
-/// Who signs heads.
-const SERVICE: &str = "identity";
 
 /// Answers for the audit log.
 #[derive(Clone)]
@@ -147,24 +148,13 @@ impl AuditApi {
 
     async fn verify(&self, account: Uuid, heads: Vec<Head>) -> Result<VerifyAuditLogResponse, Error> {
         let mut connection = self.database.pool().acquire().await?;
+        if closings::is_deleted(&mut connection, account).await? {
+            return Err(Error::AccountNotFound);
+        }
         // The head before the entries: what is appended meanwhile is not looked at.
         let stored = audit::find_head(&mut connection, account).await?;
-        let mut verification = Verification::new(account, heads);
-        let flaw = loop {
-            let after = verification.head().number;
-            let entries = audit::read(&mut connection, account, after, AT_ONCE).await?;
-            let mut entries = entries.iter().filter(|read| read.entry.number <= stored.number).peekable();
-            if entries.peek().is_none() {
-                break None;
-            }
-            if let Err(flaw) =
-                entries.try_for_each(|read| verification.take(&read.entry, |said| read.is_found_by(said)))
-            {
-                break Some(flaw);
-            }
-        };
-        let entries = verification.head().number;
-        match flaw.map_or_else(|| verification.finish(stored), Err) {
+        let (entries, proved) = prove(&mut connection, account, heads, stored).await?;
+        match proved {
             Ok(head) => {
                 let head = self.shown_head(account, head)?;
                 Ok(VerifyAuditLogResponse { entries, head, ..VerifyAuditLogResponse::default() })

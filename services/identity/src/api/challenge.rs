@@ -25,6 +25,7 @@ use crate::{
     error::Error,
     events,
     factors::{self, Whose},
+    recovery,
     store::{
         challenges, devices,
         jobs::{Effect, Job},
@@ -212,6 +213,7 @@ impl Api {
         }
         throttle::succeed(tx, &answer.subjects, now).await?;
         challenges::remove(tx, &answer.token).await?;
+        recovery::stop(tx, whose, now).await?;
         let factors = second_factors::find(tx, whose.account, whose.user).await?;
         self.finish(tx, answer.trust, client, user, (factors, Vec::new()), now).await.map(Some)
     }

@@ -119,3 +119,12 @@ pub async fn require_let_in(tx: &mut PgConnection, account: Uuid, role: Role) ->
         _ => Err(Error::SignInRefused),
     }
 }
+
+/// Refuses what would give an address or a seat to somebody of an account that is closed, and keeps it open until the transaction ends: the
+/// end of the account finds what was given before it, and frees it.
+pub(super) async fn require_open(tx: &mut PgConnection, account: Uuid) -> Result<(), Error> {
+    match accounts::get_for_share(tx, account).await?.state {
+        AccountState::Closed => Err(Error::SignInRefused),
+        _ => Ok(()),
+    }
+}

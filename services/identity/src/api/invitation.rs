@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Api, encode, fields};
+use super::{Api, closing::require_open, encode, fields};
 use crate::{
     domain::{Profile, Token, User, email_key, invited_user_id},
     effects::seat_lease,
@@ -63,6 +63,7 @@ impl Api {
         let send = Job::new(user.account_id, Effect::SendInvitation { user_id: user.id });
         self.database
             .answer_once(once, now, async |tx: &mut PgConnection| {
+                require_open(tx, user.account_id).await?;
                 accounts::reserve_email(tx, &email, user.account_id, user.id).await?;
                 throttle::count(tx, &self.limits.asked_mail(&email), now).await?;
                 users::insert(tx, user, None).await?;

@@ -16,7 +16,7 @@ use sqlx::PgConnection;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Api, encode, invitation::expiry, standing};
+use super::{Api, closing::require_open, encode, invitation::expiry, standing};
 use crate::{
     domain::{User, email_key},
     effects::seat_lease,
@@ -101,6 +101,7 @@ impl Api {
         let renew = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             let user = users::find_for_update(tx, account, id).await?.ok_or(Error::UserNotFound)?;
             user.require_invited().map_err(Error::Refused)?;
+            require_open(tx, account).await?;
             Ok(ResendInvitationResponse { invitation: Some(self.renewed(tx, &user, now).await?) })
         });
         Ok(self.invited(account, id, now, renew).await?)
@@ -126,6 +127,7 @@ impl Api {
         let renew = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             let before = users::find_for_update(tx, account, id).await?.ok_or(Error::UserNotFound)?;
             let user = before.readdressed(&email).map_err(Error::Refused)?;
+            require_open(tx, account).await?;
             move_address(tx, &before, &user).await?;
             events::user_changed(tx, &user, now).await?;
             Ok(CorrectInvitationResponse { invitation: Some(self.renewed(tx, &user, now).await?) })

@@ -12,6 +12,7 @@ mod download;
 pub mod encode;
 mod enrolment;
 mod export;
+pub mod factor_recovery;
 mod fields;
 mod invitation;
 mod invitations;
@@ -82,6 +83,8 @@ pub struct Api {
     pub pages: Pages,
     /// How long an account that is being closed can still be kept.
     pub closing_grace: Duration,
+    /// How long after its beginning a recovery takes second factors.
+    pub recovery_delay: Duration,
     /// Scales pictures.
     pub pictures: Pictures,
     /// Keeps them.

@@ -6,11 +6,10 @@ use diwan_proto::{
     access::v1::Role,
     identity::v1::{
         GetUserSecondFactorsRequest, GetUserSecondFactorsResponse, ResetUserSecondFactorsRequest,
-        ResetUserSecondFactorsResponse, RevocationSubject, SetSecondFactorPolicyRequest, SetSecondFactorPolicyResponse,
+        ResetUserSecondFactorsResponse, SetSecondFactorPolicyRequest, SetSecondFactorPolicyResponse,
     },
 };
 use diwan_store::answers::{self, Request as Once};
-use jiff::Timestamp;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -20,7 +19,7 @@ use crate::{
     error::Error,
     events,
     factors::{self, Whose},
-    store::{policies, revocations, second_factors, sessions, users},
+    store::{policies, second_factors, users},
 };
 
 impl Api {
@@ -33,8 +32,8 @@ impl Api {
         let id = fields.uuid("user_id", &message.user_id);
         fields.finish()?;
         let user = self.find(caller.account_id, id).await?;
-        let found = self.factors_of(Whose { account: user.account_id, user: user.id }).await?;
-        Ok(GetUserSecondFactorsResponse { second_factors: Some(encode::second_factors(&found)) })
+        let found = self.shown_factors(Whose { account: user.account_id, user: user.id }).await?;
+        Ok(GetUserSecondFactorsResponse { second_factors: Some(found) })
     }
 
     pub(super) async fn reset_factors(
@@ -64,7 +63,7 @@ impl Api {
             }
             let before = second_factors::find(tx, whose.account, id).await?;
             let (after, _) = factors::change(tx, whose, &before, before.without_all(), now).await?;
-            end_sessions(tx, whose, now).await?;
+            factors::end_sessions(tx, whose, now).await?;
             Ok(ResetUserSecondFactorsResponse { second_factors: Some(encode::second_factors(&after)) })
         });
         let answer = answer.await?;
@@ -104,18 +103,11 @@ impl Api {
             }
             if demanded {
                 for user in second_factors::lock_users_without(tx, account).await? {
-                    end_sessions(tx, Whose { account, user }, now).await?;
+                    factors::end_sessions(tx, Whose { account, user }, now).await?;
                 }
             }
             Ok::<_, Error>(SetSecondFactorPolicyResponse { demanded })
         });
         Ok(answer.await?)
     }
-}
-
-async fn end_sessions(tx: &mut PgConnection, whose: Whose, now: Timestamp) -> Result<(), Error> {
-    for (session, epoch) in sessions::end_others(tx, whose.account, whose.user, Uuid::nil(), now).await? {
-        revocations::insert(tx, whose.account, (RevocationSubject::Session, session), epoch, now).await?;
-    }
-    Ok(())
 }

@@ -45,8 +45,8 @@ impl SecondFactorService for Api {
     ) -> Result<Response<GetSecondFactorsResponse>, Status> {
         let caller = user(&request)?;
         let whose = Whose { account: caller.account_id, user: caller.user_id };
-        let found = self.factors_of(whose).await.map_err(Fault::from)?;
-        Ok(Response::new(GetSecondFactorsResponse { second_factors: Some(encode::second_factors(&found)) }))
+        let found = self.shown_factors(whose).await.map_err(Fault::from)?;
+        Ok(Response::new(GetSecondFactorsResponse { second_factors: Some(found) }))
     }
 
     async fn begin_totp(&self, request: Request<BeginTotpRequest>) -> Result<Response<BeginTotpResponse>, Status> {

@@ -11,13 +11,14 @@ use jiff::Timestamp;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Api, encode, invitation::expiry};
+use super::{Api, closing::require_open, encode, invitation::expiry};
 use crate::{
     domain::{User, email_key},
     effects::seat_lease,
     error::Error,
     events,
     factors::{self, Whose},
+    recovery,
     store::{
         accounts, invitations,
         jobs::{Effect, Job},
@@ -88,6 +89,7 @@ impl Api {
     }
 
     async fn give_access(&self, tx: &mut PgConnection, user: &User, now: Timestamp) -> Result<(), Error> {
+        require_open(tx, user.account_id).await?;
         users::update(tx, user, None).await?;
         events::user_changed(tx, user, now).await?;
         if user.state == UserState::Invited {
@@ -110,7 +112,9 @@ pub async fn cut_access(tx: &mut PgConnection, before: &User, user: &User, now: 
     }
     offers::end_of(tx, user.account_id, user.id).await?;
     sessions::end_all(tx, user.account_id, user.id, now).await?;
-    factors::forget_trust(tx, Whose { account: user.account_id, user: user.id }).await?;
+    let whose = Whose { account: user.account_id, user: user.id };
+    factors::forget_trust(tx, whose).await?;
+    recovery::stop(tx, whose, now).await?;
     passwords::withdraw_resets(tx, user.account_id, user.id).await?;
     invitations::renew(tx, user.account_id, user.id, now).await?;
     revocations::insert(tx, user.account_id, (RevocationSubject::User, user.id), user.epoch, now).await?;

@@ -32,6 +32,8 @@ pub struct Mails {
     pub new_device: Mail,
     pub password_changed: Mail,
     pub factor_changed: Mail,
+    /// An operator has begun to take somebody's second factors away.
+    pub factor_recovery_begun: Mail,
     pub mailbox_needs_credentials: Mail,
     pub payment_failed: Mail,
 }

@@ -270,25 +270,3 @@ pub async fn read(tx: &mut PgConnection, account: Uuid, after: i64, limit: i64) 
     });
     Ok(stored.collect())
 }
-
-/// Heads that have moved since they were exported last; what another replica exports just now is left out. They stay this
-/// transaction's.
-pub async fn moved(tx: &mut PgConnection, limit: i64) -> Result<Vec<(Uuid, Head)>, Error> {
-    let rows = sqlx::query!(
-        "select account_id, number, hash from audit_heads where exported < number limit $1 for update skip locked",
-        limit
-    )
-    .fetch_all(tx)
-    .instrument(span("find moved audit heads"))
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.account_id, head(row.number, row.hash))).collect())
-}
-
-/// These heads are exported.
-pub async fn exported(tx: &mut PgConnection, accounts: &[Uuid]) -> Result<(), Error> {
-    sqlx::query!("update audit_heads set exported = number where account_id = any($1)", accounts)
-        .execute(tx)
-        .instrument(span("note exported audit heads"))
-        .await?;
-    Ok(())
-}

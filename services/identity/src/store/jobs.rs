@@ -78,6 +78,13 @@ pub enum Effect {
         /// How.
         way: Way,
     },
+    /// Take the second factors of a user away, if this recovery of his still goes on.
+    RecoverFactors {
+        /// The user.
+        user_id: Uuid,
+        /// The recovery.
+        recovery_id: Uuid,
+    },
     /// Send the owner the e-mail that confirms his address, if it is not confirmed.
     SendEmailConfirmation,
     /// Tell an admin that the ownership is offered to him, if it still is.

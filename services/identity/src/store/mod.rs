@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod audit_heads;
 pub mod challenges;
 pub mod closings;
 pub mod codes;
@@ -9,6 +10,7 @@ pub mod confirmations;
 pub mod devices;
 pub mod exports;
 pub mod failures;
+pub mod factor_recoveries;
 pub mod invitations;
 pub mod jobs;
 pub mod numbers;

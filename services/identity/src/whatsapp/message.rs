@@ -39,6 +39,8 @@ pub enum Template {
     PasswordChanged,
     /// `factor_changed`
     FactorChanged,
+    /// `factor_recovery_begun`
+    FactorRecoveryBegun,
     /// `mailbox_needs_credentials`
     MailboxNeedsCredentials,
     /// `payment_failed`
@@ -52,6 +54,7 @@ impl Template {
             Self::NewDevice => "new_device",
             Self::PasswordChanged => "password_changed",
             Self::FactorChanged => "factor_changed",
+            Self::FactorRecoveryBegun => "factor_recovery_begun",
             Self::MailboxNeedsCredentials => "mailbox_needs_credentials",
             Self::PaymentFailed => "payment_failed",
         }

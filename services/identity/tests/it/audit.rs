@@ -93,7 +93,7 @@ impl House {
     }
 
     /// An account whose log has grown and grows no more: the number of its last entry.
-    async fn settled(&self, owner: &Member) -> i64 {
+    pub async fn settled(&self, owner: &Member) -> i64 {
         for name in ["One", "Two", "Three", "Four"] {
             self.rename(owner, name).await;
         }

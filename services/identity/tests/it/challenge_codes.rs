@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl House {
-    async fn enable_whatsapp(&self, member: &Member) -> Result<EnableWhatsAppResponse, Status> {
+    pub async fn enable_whatsapp(&self, member: &Member) -> Result<EnableWhatsAppResponse, Status> {
         let request = EnableWhatsAppRequest { password: PASSWORD.into(), ..EnableWhatsAppRequest::default() };
         Ok(self.factors().enable_whats_app(member.says(request)).await?.into_inner())
     }

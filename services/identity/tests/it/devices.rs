@@ -32,7 +32,7 @@ impl House {
     }
 
     /// Signs in on a device that is trusted from then on.
-    async fn trusting(&self, email: &str, app: &Authenticator, clock: &MockClock) -> AnswerChallengeResponse {
+    pub async fn trusting(&self, email: &str, app: &Authenticator, clock: &MockClock) -> AnswerChallengeResponse {
         let challenge = self.challenge(email).await;
         clock.advance(STEP);
         let request =
@@ -45,7 +45,7 @@ impl House {
         self.sessions().sign_in(request).await.unwrap().into_inner()
     }
 
-    async fn is_trusted(&self, device: &str, email: &str) -> bool {
+    pub async fn is_trusted(&self, device: &str, email: &str) -> bool {
         self.sign_in_on(device, email, PASSWORD).await.challenge.is_none()
     }
 }

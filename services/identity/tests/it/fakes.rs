@@ -20,8 +20,8 @@ use diwan_proto::{
         AddMemberRequest, AddMemberResponse, BatchGetTeamsRequest, BatchGetTeamsResponse, CreateFallbackTeamRequest,
         CreateFallbackTeamResponse, CreateTeamRequest, CreateTeamResponse, GetTeamRequest, GetTeamResponse,
         JoinTeamsRequest, JoinTeamsResponse, ListMembersRequest, ListMembersResponse, ListMyTeamsRequest,
-        ListMyTeamsResponse, ListTeamsRequest, ListTeamsResponse, RemoveMemberRequest, RemoveMemberResponse, Team,
-        UpdateTeamRequest, UpdateTeamResponse,
+        ListMyTeamsResponse, ListTeamsRequest, ListTeamsResponse, RemoveMemberRequest, RemoveMemberResponse,
+        SetTeamLeadRequest, SetTeamLeadResponse, Team, UpdateTeamRequest, UpdateTeamResponse,
         membership_service_server::{MembershipService, MembershipServiceServer},
         team_service_server::{TeamService, TeamServiceServer},
     },
@@ -209,6 +209,9 @@ impl MembershipService for Others {
         unused()
     }
     async fn remove_member(&self, _: Request<RemoveMemberRequest>) -> Answer<RemoveMemberResponse> {
+        unused()
+    }
+    async fn set_team_lead(&self, _: Request<SetTeamLeadRequest>) -> Answer<SetTeamLeadResponse> {
         unused()
     }
     async fn list_members(&self, _: Request<ListMembersRequest>) -> Answer<ListMembersResponse> {

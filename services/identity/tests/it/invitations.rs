@@ -199,3 +199,24 @@ async fn every_bad_field_of_an_invitation_is_named_at_once() {
     let status = house.users().invite_user(owner.says(bare)).await.unwrap_err();
     assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "team_ids");
 }
+
+#[tokio::test]
+async fn an_invitation_that_is_under_way_when_the_account_ends_holds_neither_address_nor_seat() {
+    let house = House::new().await;
+    let owner = house.owner("mona@example.com").await;
+    let team = house.others.add_team(&owner.user.account_id);
+    let request = invite_request("omar@example.com", &team);
+    house.others.told().hanging = true;
+    let mut users = house.users();
+    let invite = tokio::spawn(async move { users.invite_user(owner.says(request)).await.map(drop) });
+    let ended =
+        "update accounts set state = 'ACCOUNT_STATE_CLOSED', closes_at = null, delete_at = now() + interval '30 days'";
+    sqlx::query(ended).execute(&house.database.pool).await.unwrap();
+    house.others.told().hanging = false;
+    assert_eq!(refusal(invite.await.unwrap()), refused(Code::Unauthenticated, "SIGN_IN_REFUSED"));
+    assert_eq!(house.count("email_addresses where email_key = 'omar@example.com'").await, 0);
+    let invited = "users where email = 'omar@example.com'";
+    assert_eq!(house.count(invited).await, 0);
+    let freed = async || house.others.told().seats.values().all(|leased| !leased).then_some(());
+    eventually("his seat is free", LIMIT, freed).await;
+}

@@ -5,12 +5,15 @@
 mod account_data;
 mod alerts;
 mod audit;
+mod audit_log;
 mod challenge_codes;
 mod closings;
 mod cloud_api;
 mod credentials;
 mod devices;
+mod enrolment;
 mod exports;
+mod factor_recovery;
 mod fakes;
 mod house;
 mod invitations;

@@ -34,7 +34,7 @@ impl House {
     }
 
     /// An operator's token and its id.
-    fn operator(&self, name: &str, scope: &str) -> (String, String) {
+    pub fn operator(&self, name: &str, scope: &str) -> (String, String) {
         let signer = self.world.signer(keys::OPERATOR);
         let claims = signer.operator_claims(name, vec![scope.to_owned()], Duration::from_hours(1));
         (claims.jti.to_string(), signer.sign(&claims).unwrap())

@@ -19,24 +19,24 @@ use crate::{
 };
 
 impl House {
-    async fn demand(&self, member: &Member, demanded: bool) -> Result<SetSecondFactorPolicyResponse, Status> {
+    pub async fn demand(&self, member: &Member, demanded: bool) -> Result<SetSecondFactorPolicyResponse, Status> {
         let request =
             SetSecondFactorPolicyRequest { request_id: ids::new_id().to_string(), demanded, password: PASSWORD.into() };
         Ok(self.factors().set_second_factor_policy(member.says(request)).await?.into_inner())
     }
 
-    async fn lives(&self, refresh_token: &str) -> bool {
+    pub async fn lives(&self, refresh_token: &str) -> bool {
         let request = RefreshSessionRequest { refresh_token: refresh_token.into() };
         self.sessions().refresh_session(request).await.is_ok()
     }
 
-    async fn begin_enrolment(&self, challenge: &SignInChallenge) -> Result<Authenticator, Status> {
+    pub async fn begin_enrolment(&self, challenge: &SignInChallenge) -> Result<Authenticator, Status> {
         let request = BeginEnrolmentRequest { challenge_token: challenge.token.clone() };
         let begun = self.challenges().begin_enrolment(request).await?.into_inner();
         Ok(Authenticator::scanning(&begun.totp.unwrap()))
     }
 
-    async fn complete(&self, challenge: &SignInChallenge, code: &str) -> Result<CompleteEnrolmentResponse, Status> {
+    pub async fn complete(&self, challenge: &SignInChallenge, code: &str) -> Result<CompleteEnrolmentResponse, Status> {
         let request = CompleteEnrolmentRequest {
             challenge_token: challenge.token.clone(),
             code: code.into(),
@@ -56,7 +56,7 @@ impl House {
     }
 }
 
-fn not_available() -> (Code, String) {
+pub fn not_available() -> (Code, String) {
     refused(Code::FailedPrecondition, "FACTOR_NOT_AVAILABLE")
 }
 

@@ -68,7 +68,7 @@ impl House {
 }
 
 /// The newest code, once there are `count`.
-async fn code(api: &CloudApi, count: usize) -> String {
+pub async fn code(api: &CloudApi, count: usize) -> String {
     eventually("a code arrives", LIMIT, async || api.codes().get(count - 1).cloned()).await
 }
 

@@ -1,20 +1,23 @@
-//! Tells the heads of the chains to the log stream, signed, where whoever can change the database cannot reach them.
+//! Exports the heads of the chains, signed, to where whoever can change the database cannot reach them: to the log stream, and into a
+//! folder where one is set.
 
-use std::time::Duration;
+use std::{path::Path, sync::Arc, time::Duration};
 
 use diwan_access::{Signer, token::Registered};
+use diwan_blobs::Records;
 use diwan_launch::Context;
-use diwan_runtime::{Clock, worker::supervise};
+use diwan_runtime::{Clock, clock::after, ids, worker::supervise};
 use diwan_store::Database;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
-use std::sync::Arc;
 use uuid::Uuid;
 
-use crate::{domain::audit::Head, error::Error, store::audit};
+use crate::{domain::audit::Head, error::Error, store::audit_heads};
 
 /// So often. What was appended and taken away again in between leaves no trace.
 const EVERY: Duration = Duration::from_mins(1);
+/// Longer than a round takes: whoever claimed a head has exported it by then, or is gone.
+const LEASE: Duration = Duration::from_mins(2);
 const AT_ONCE: i64 = 500;
 /// No service accepts it as a token.
 const AUDIENCE: &str = "diwan-audit-head";
@@ -50,30 +53,63 @@ pub fn claims(signer: &Signer, account: Uuid, head: Head) -> SignedHead {
     SignedHead { iss, aud, iat, account, number: head.number, hash: hex::encode(head.hash) }
 }
 
-/// Starts the worker.
-pub fn start(context: &Context, database: &Database) {
-    let (signer, clock, database) = (context.signer.clone(), context.clock.clone(), database.clone());
-    supervise(&context.drain, "audit heads", move || export_all(signer.clone(), clock.clone(), database.clone()));
+#[derive(Clone)]
+struct Exporter {
+    signer: Signer,
+    clock: Arc<dyn Clock>,
+    database: Database,
+    folder: Option<Records>,
 }
 
-async fn export_all(signer: Signer, clock: Arc<dyn Clock>, database: Database) -> Result<(), Error> {
+/// Starts the worker, which keeps heads in `folder` if there is one.
+pub fn start(context: &Context, database: &Database, folder: Option<&Path>) -> Result<(), diwan_blobs::BlobError> {
+    let exporter = Exporter {
+        signer: context.signer.clone(),
+        clock: context.clock.clone(),
+        database: database.clone(),
+        folder: folder.map(Records::folder).transpose()?,
+    };
+    supervise(&context.drain, "audit heads", move || export_all(exporter.clone()));
+    Ok(())
+}
+
+async fn export_all(exporter: Exporter) -> Result<(), Error> {
     loop {
-        while export(&signer, &database).await? == AT_ONCE {}
-        clock.sleep(EVERY).await;
+        while exporter.export().await? == AT_ONCE {}
+        exporter.clock.sleep(EVERY).await;
     }
 }
 
-/// Tells the heads that have moved, and notes it in the same transaction: after a crash between they are told once more.
-async fn export(signer: &Signer, database: &Database) -> Result<i64, Error> {
-    let moved = database.transaction("export audit heads", async |tx: &mut PgConnection| {
-        let moved = audit::moved(tx, AT_ONCE).await?;
-        for (account, head) in &moved {
-            let proof = signer.sign(&claims(signer, *account, *head)).map_err(|error| Error::Sign(error.into()))?;
-            tracing::info!(target: "diwan::audit_head", %account, number = head.number, signed = proof, "audit head");
+impl Exporter {
+    /// Tells the heads that have moved, and notes it only then: after a crash between they are told once more.
+    async fn export(&self) -> Result<i64, Error> {
+        let now = self.clock.now();
+        let until = after(now, LEASE);
+        let kept = self.folder.is_some();
+        let moved = self.database.transaction("claim audit heads", async |tx: &mut PgConnection| {
+            audit_heads::claim(tx, kept, now, until, AT_ONCE).await
+        });
+        let moved = moved.await?;
+        if moved.is_empty() {
+            return Ok(0);
         }
-        let accounts: Vec<Uuid> = moved.iter().map(|(account, _)| *account).collect();
-        audit::exported(tx, &accounts).await?;
-        Ok::<_, Error>(moved.len())
-    });
-    Ok(i64::try_from(moved.await?).unwrap_or_default())
+        let mut lines = String::new();
+        for (account, head) in &moved {
+            let claims = claims(&self.signer, *account, *head);
+            let signed = self.signer.sign(&claims).map_err(|error| Error::Sign(error.into()))?;
+            tracing::info!(target: "diwan::audit_head", %account, number = head.number, signed, "audit head");
+            lines += &signed;
+            lines.push('\n');
+        }
+        if let Some(folder) = &self.folder {
+            let day = now.strftime("%Y-%m-%d");
+            let name = format!("{day}/{}-{}.jwt", now.strftime("%H%M%S"), ids::new_id());
+            folder.put(&name, lines.into()).await.map_err(Error::Blob)?;
+        }
+        let noted = self.database.transaction("note audit heads", async |tx: &mut PgConnection| {
+            audit_heads::exported(tx, kept, &moved).await
+        });
+        noted.await?;
+        Ok(i64::try_from(moved.len()).unwrap_or_default())
+    }
 }

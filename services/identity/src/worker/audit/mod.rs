@@ -4,6 +4,9 @@ mod chain;
 mod export;
 mod gather;
 
+use std::path::Path;
+
+use diwan_blobs::BlobError;
 use diwan_launch::Context;
 use diwan_store::Database;
 
@@ -13,8 +16,8 @@ pub use export::{SignedHead, claims};
 const BELL: &str = "audit";
 
 /// Starts the workers.
-pub fn start(context: &Context, database: &Database) {
+pub fn start(context: &Context, database: &Database, heads: Option<&Path>) -> Result<(), BlobError> {
     gather::start(context, database);
     chain::start(&context.drain, database.clone());
-    export::start(context, database);
+    export::start(context, database, heads)
 }

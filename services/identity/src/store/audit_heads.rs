@@ -1,0 +1,97 @@
+//! Which heads of the audit log are still to be exported, and which logs there are.
+
+use diwan_store::span;
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx as _;
+use sqlx::PgConnection;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::{domain::audit::Head, error::Error};
+
+/// Takes heads that have moved since they were exported last, `kept` in the folder or told to the log stream alone. Until `claimed_until`
+/// no other replica takes them: no transaction is held while they are written.
+pub async fn claim(
+    tx: &mut PgConnection,
+    kept: bool,
+    now: Timestamp,
+    claimed_until: Timestamp,
+    limit: i64,
+) -> Result<Vec<(Uuid, Head)>, Error> {
+    let rows = sqlx::query!(
+        "update audit_heads h set claimed_until = $3
+         from (select account_id from audit_heads
+               where case when $1 then kept else exported end < number and claimed_until <= $2
+               limit $4 for update skip locked) due
+         where h.account_id = due.account_id
+         returning h.account_id, h.number, h.hash",
+        kept,
+        now.to_sqlx() as _,
+        claimed_until.to_sqlx() as _,
+        limit,
+    )
+    .fetch_all(tx)
+    .instrument(span("claim audit heads"))
+    .await?;
+    let head = |number, hash: Vec<u8>| Head { number, hash: hash.try_into().unwrap_or_default() };
+    Ok(rows.into_iter().map(|row| (row.account_id, head(row.number, row.hash))).collect())
+}
+
+/// These heads are exported. A log that somebody has cut off meanwhile is no longer than it is.
+pub async fn exported(tx: &mut PgConnection, kept: bool, heads: &[(Uuid, Head)]) -> Result<(), Error> {
+    let accounts: Vec<_> = heads.iter().map(|(account, _)| *account).collect();
+    let numbers: Vec<_> = heads.iter().map(|(_, head)| head.number).collect();
+    sqlx::query!(
+        "update audit_heads h
+         set exported = least(greatest(h.exported, told.number), h.number),
+             kept = case when $1 then least(greatest(h.kept, told.number), h.number) else h.kept end,
+             claimed_until = '-infinity'
+         from unnest($2::uuid[], $3::bigint[]) as told (account_id, number)
+         where h.account_id = told.account_id",
+        kept,
+        &accounts,
+        &numbers,
+    )
+    .execute(tx)
+    .instrument(span("note exported audit heads"))
+    .await?;
+    Ok(())
+}
+
+/// What the database says of one log beside its entries.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// The head, if there is one.
+    pub head: Head,
+    /// The last head that was kept in the folder.
+    pub kept: i64,
+    /// Whether the account's data was deleted, and the entries with it.
+    pub deleted: bool,
+}
+
+/// What the database says of the log of an account.
+pub async fn find(tx: &mut PgConnection, account: Uuid) -> Result<Log, Error> {
+    let row = sqlx::query!("select number, hash, kept from audit_heads where account_id = $1", account)
+        .fetch_optional(&mut *tx)
+        .instrument(span("find audit log"))
+        .await?;
+    let deleted = sqlx::query_scalar!(
+        r#"select exists (select from account_deletions where account_id = $1) as "deleted!""#,
+        account
+    )
+    .fetch_one(tx)
+    .instrument(span("look for deletion"))
+    .await?;
+    Ok(row.map_or(Log { head: Head::START, kept: 0, deleted }, |row| {
+        let head = Head { number: row.number, hash: row.hash.try_into().unwrap_or_default() };
+        Log { head, kept: row.kept, deleted }
+    }))
+}
+
+/// The accounts with a log, or with what is left of one; the nil UUID stands for the installation.
+pub async fn accounts(tx: &mut PgConnection) -> Result<Vec<Uuid>, Error> {
+    let found = sqlx::query_scalar!(
+        r#"select account_id as "account_id!" from audit_heads union select distinct account_id from audit_entries"#
+    );
+    Ok(found.fetch_all(tx).instrument(span("list audit logs")).await?)
+}

@@ -1,6 +1,7 @@
 //! Revocations: written where a token loses its force, read by the one reader of the process.
 
-use diwan_proto::identity::v1::RevocationSubject;
+use diwan_feed::Change;
+use diwan_proto::identity::v1::{RevocationSubject, SessionEnded};
 use diwan_runtime::ids;
 use diwan_store::span;
 use jiff::Timestamp;
@@ -34,7 +35,7 @@ pub struct Look {
     pub horizon: i64,
 }
 
-/// Revokes, in the transaction that raises the epoch.
+/// Revokes, in the transaction that raises the epoch. Of a session that ends by it the feed tells too.
 pub async fn insert(
     tx: &mut PgConnection,
     account: Uuid,
@@ -51,10 +52,27 @@ pub async fn insert(
         epoch,
         now.to_sqlx() as _,
     )
-    .execute(tx)
+    .execute(&mut *tx)
     .instrument(span("insert revocation"))
     .await?;
+    if subject == RevocationSubject::Session {
+        tell_of_session(tx, account, (subject_id, epoch), now).await?;
+    }
     Ok(())
+}
+
+async fn tell_of_session(
+    tx: &mut PgConnection,
+    account: Uuid,
+    (session, epoch): (Uuid, i64),
+    now: Timestamp,
+) -> Result<(), Error> {
+    let user = sqlx::query_scalar!("select user_id from sessions where account_id = $1 and id = $2", account, session)
+        .fetch_one(&mut *tx)
+        .instrument(span("read user of session"))
+        .await?;
+    let ended = SessionEnded { session_id: session.to_string(), user_id: user.to_string() };
+    Ok(diwan_feed::append(tx, account, now, &[Change::new(session, epoch, &ended)]).await?)
 }
 
 /// The visible rows written since `since` by transactions of `horizon` and above, with the horizon for the next look. One

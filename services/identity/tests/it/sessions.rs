@@ -1,12 +1,16 @@
 //! Sign-in, refresh and sign-out.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use diwan_proto::identity::v1::{
-    GetUserRequest, RefreshSessionRequest, SignOutRequest, Tokens, WatchRevocationsRequest,
+use diwan_proto::{
+    feed::v1::{WatchEventsRequest, feed_service_client::FeedServiceClient},
+    identity::v1::{
+        GetUserRequest, RefreshSessionRequest, SessionEnded, SignOutRequest, Tokens, WatchRevocationsRequest,
+    },
 };
 use diwan_runtime::ids;
 use futures::future::join_all;
 use jiff::Timestamp;
+use prost::{Message as _, Name as _};
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 use tonic::{Code, Status};
@@ -137,4 +141,15 @@ async fn a_signed_out_session_cannot_be_refreshed_and_its_tokens_are_revoked() {
     let me = house.users().get_user(owner.says(GetUserRequest::default())).await;
     assert_eq!(refusal(me), refused(Code::Unauthenticated, "UNAUTHENTICATED"));
     house.users().get_user(elsewhere.says(GetUserRequest::default())).await.unwrap();
+    // Whoever follows the feed hears of it too: the user is no longer there by this session.
+    let mut feed = FeedServiceClient::new(house.world.to_as("identity", "conversation"));
+    let mut events = feed.watch_events(WatchEventsRequest::default()).await.unwrap().into_inner();
+    let ended = loop {
+        let batch = timeout(LIMIT, events.message()).await.unwrap().unwrap().unwrap().events;
+        let mut payloads = batch.into_iter().filter_map(|event| event.payload);
+        if let Some(ended) = payloads.find(|payload| payload.type_url.ends_with(&SessionEnded::full_name())) {
+            break SessionEnded::decode(&*ended.value).unwrap();
+        }
+    };
+    assert_eq!((ended.session_id, ended.user_id), (told[0].subject_id.clone(), owner.user.id));
 }

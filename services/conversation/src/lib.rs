@@ -25,8 +25,9 @@ use diwan_launch::{Component, Context};
 use diwan_proto::conversation::v1::{
     archive_service_server::ArchiveServiceServer, bot_service_server::BotServiceServer,
     bot_turn_service_server::BotTurnServiceServer, contact_group_service_server::ContactGroupServiceServer,
-    note_service_server::NoteServiceServer, checker_service_server::CheckerServiceServer,
-    conversation_service_server::ConversationServiceServer, handling_service_server::HandlingServiceServer,
+    note_service_server::NoteServiceServer, board_service_server::BoardServiceServer,
+    checker_service_server::CheckerServiceServer, conversation_service_server::ConversationServiceServer,
+    decision_service_server::DecisionServiceServer, handling_service_server::HandlingServiceServer,
     inbox_service_server::InboxServiceServer, ingest_service_server::IngestServiceServer,
     presence_service_server::PresenceServiceServer, routing_rule_service_server::RoutingRuleServiceServer,
     simulation_service_server::SimulationServiceServer, topic_service_server::TopicServiceServer,
@@ -39,7 +40,7 @@ use crate::{
     api::Api,
     app::App,
     config::Settings,
-    worker::{alerts, archiver, bots, bots, feeds, hub, hub::Hub, janitor, presence, reassigner, router, sender, shifts, unanswered},
+    worker::{alerts, archiver, bots, feeds, hub, hub::Hub, janitor, presence, reassigner, router, sender, shifts, unanswered},
 };
 
 pub(crate) use crate::error::Error;
@@ -77,13 +78,12 @@ impl Component for Service {
         reassigner::start(&app);
         archiver::start(&app);
         alerts::start(&app);
+        unanswered::start(&app);
         bots::start(&app);
         sender::start(&app, context.network.to("mailbox").signed(&context.signer));
         let pool = app.database.pool().clone();
         Deletions { pool: pool.clone(), blobs: None, data: &DATA, clock: context.clock.clone() }.start(&context.drain);
         let feed = FeedServer::new(app.database.clone(), context.clock.clone(), context.drain.clone());
-        unanswered::start(&app);
-        bots::start(&app);
         let database = app.database.clone();
         let api = Api(app);
         let ingest = IngestServiceServer::new(api.clone()).max_decoding_message_size(LARGEST_MESSAGE);
@@ -92,11 +92,13 @@ impl Component for Service {
             .await
             .with(InboxServiceServer::new(api.clone()))
             .await
+            .with(PresenceServiceServer::new(api.clone()))
+            .await
             .with(HandlingServiceServer::new(api.clone()))
             .await
             .with(ArchiveServiceServer::new(api.clone()))
             .await
-            .with(PresenceServiceServer::new(api.clone()))
+            .with(BoardServiceServer::new(api.clone()))
             .await
             .with(CheckerServiceServer::new(api.clone()))
             .await

@@ -8,9 +8,9 @@ use diwan_feed::time::from_proto;
 use diwan_proto::conversation::v1::{
     AssignConversationRequest, AssignConversationResponse, GetQueuePositionRequest, GetQueuePositionResponse,
     GetReassignmentRequest, GetReassignmentResponse, HandOverConversationRequest, HandOverConversationResponse,
-    SetPriorityRequest, SetPriorityResponse, SnoozeConversationRequest, SnoozeConversationResponse,
-    StartReassignmentRequest, StartReassignmentResponse, UnsnoozeConversationRequest, UnsnoozeConversationResponse,
-    handling_service_server::HandlingService,
+    ListReassignmentsRequest, ListReassignmentsResponse, SetPriorityRequest, SetPriorityResponse,
+    SnoozeConversationRequest, SnoozeConversationResponse, StartReassignmentRequest, StartReassignmentResponse,
+    UnsnoozeConversationRequest, UnsnoozeConversationResponse, handling_service_server::HandlingService,
 };
 use diwan_runtime::clock::after;
 use diwan_store::{Page, answers};
@@ -26,10 +26,14 @@ use crate::{
     domain::state::{Cause, Priority},
     flow::{
         self, Team,
+        authority::{directs, require_director},
         hand_over::{Destination, Moved},
         reassign::Order,
     },
-    store::{conversations, reassignments},
+    store::{
+        conversations,
+        reassignments::{self, Reassignment},
+    },
     worker::reassigner,
 };
 
@@ -43,6 +47,7 @@ impl HandlingService for Api {
         request: Request<AssignConversationRequest>,
     ) -> Result<Response<AssignConversationResponse>, Status> {
         let caller = user(&request)?;
+        require_director(&self.scope(&caller).await?)?;
         let message = request.into_inner();
         let mut fields = Fields::new();
         let request_id = fields.request_id(&message.request_id);
@@ -174,6 +179,8 @@ impl HandlingService for Api {
         request: Request<StartReassignmentRequest>,
     ) -> Result<Response<StartReassignmentResponse>, Status> {
         let caller = user(&request)?;
+        let scope = self.scope(&caller).await?;
+        require_director(&scope)?;
         let message = request.into_inner();
         let mut fields = Fields::new();
         let request_id = fields.request_id(&message.request_id);
@@ -182,7 +189,7 @@ impl HandlingService for Api {
         let once = once(&caller, &request_id, "StartReassignment", &message);
         let now = self.0.clock.now();
         let start = async |tx: &mut PgConnection| {
-            let started = flow::reassign::start(tx, &caller, order, now).await?;
+            let started = flow::reassign::start(tx, (&caller, &scope), order, now).await?;
             Ok::<_, Error>(StartReassignmentResponse { reassignment: Some(started.to_proto()) })
         };
         let answer = self.0.database.answer_once(&once, now, start).await?;
@@ -195,12 +202,35 @@ impl HandlingService for Api {
         request: Request<GetReassignmentRequest>,
     ) -> Result<Response<GetReassignmentResponse>, Status> {
         let caller = user(&request)?;
+        let scope = self.scope(&caller).await?;
+        require_director(&scope)?;
         let mut fields = Fields::new();
         let id = fields.uuid("reassignment_id", &request.get_ref().reassignment_id);
         fields.finish()?;
         let found = reassignments::find(self.0.database.pool(), caller.account_id, id).await?;
+        let found = found.filter(|found| scope.everything || found.team_id.is_some_and(|team| directs(&scope, team)));
         let found = found.ok_or(Error::ReassignmentNotFound)?;
         Ok(Response::new(GetReassignmentResponse { reassignment: Some(found.to_proto()) }))
+    }
+
+    async fn list_reassignments(
+        &self,
+        request: Request<ListReassignmentsRequest>,
+    ) -> Result<Response<ListReassignmentsResponse>, Status> {
+        let caller = user(&request)?;
+        let scope = self.scope(&caller).await?;
+        require_director(&scope)?;
+        let mut fields = Fields::new();
+        let asked = ("ListReassignments", caller.account_id);
+        let page = Page::<Uuid>::read(&mut fields, &asked, request.get_ref().page.as_ref());
+        fields.finish()?;
+        let led: Vec<Uuid> = scope.led.iter().copied().collect();
+        let teams = (!scope.everything).then_some(led.as_slice());
+        let pool = self.0.database.pool();
+        let rows = reassignments::list(pool, caller.account_id, teams, page.after().copied(), page.limit()).await?;
+        let (rows, info) = page.finish(rows, |row| row.id);
+        let reassignments = rows.iter().map(Reassignment::to_proto).collect();
+        Ok(Response::new(ListReassignmentsResponse { reassignments, page: Some(info) }))
     }
 }
 

@@ -44,7 +44,7 @@ impl InboxService for Api {
         // Before anything is looked at: whatever changes from now on comes as an event.
         let (head, events) = self.0.hub.subscribe();
         let session = ids::new_id();
-        let present = self.enter(&caller, session).await?;
+        let present = self.enter(&caller, session, self.0.settings.lease).await?;
         // Once it stands in the database: one that is listed here and not there counts as lost.
         let entry = self.0.sessions.open(caller.account_id, session);
         let scope = self.scope(&caller).await?;
@@ -64,7 +64,7 @@ impl InboxService for Api {
         let request_id = fields.request_id(&message.request_id);
         let state = chosen(&mut fields, message.state());
         fields.finish()?;
-        let agent = (caller.account_id, caller.user_id, caller.session_id);
+        let agent = (caller.account_id, caller.user_id, Some(caller.session_id));
         let once =
             answers::Request::new(caller.account_id, &request_id, "SetAvailability", &message).by(caller.user_id);
         let now = self.0.clock.now();
@@ -129,7 +129,7 @@ impl Api {
     }
 }
 
-fn chosen(fields: &mut Fields, state: AvailabilityState) -> Availability {
+pub(super) fn chosen(fields: &mut Fields, state: AvailabilityState) -> Availability {
     let chosen = Availability::of_proto(state).filter(|state| *state != Availability::Offline);
     chosen.unwrap_or_else(|| {
         let names = [Availability::Active, Availability::Watching].map(|state| state.to_proto().as_str_name());

@@ -1,6 +1,9 @@
 //! The methods: decode and check, act, encode.
 
 mod archive;
+mod board;
+mod bot_turns;
+mod bots;
 mod checker;
 mod conversations;
 mod fields;

@@ -6,7 +6,10 @@ use diwan_access::User;
 use diwan_feed::{Position, time::to_proto};
 use diwan_proto::{
     access::v1::Role,
-    conversation::v1::{Availability, ConversationChanged, WatchInboxResponse, watch_inbox_response::Event as Shown},
+    conversation::v1::{
+        Availability, ConversationChanged, ConversationWaitsLong, WatchInboxResponse,
+        watch_inbox_response::Event as Shown,
+    },
 };
 use diwan_runtime::worker::chain;
 use futures::StreamExt as _;
@@ -161,11 +164,20 @@ impl Stream {
                 self.send(Shown::Availability(now.clone())).await;
             }
             Happened::Scope(whose) if whose.is_none_or(|user| user == me) => self.look_again().await?,
-            // Who directs others is told; an administrator sees everything.
-            Happened::WaitsLong(alert) if directs(&self.caller) => self.send(Shown::WaitsLong((**alert).clone())).await,
-            Happened::WaitsLong(_) | Happened::Availability(_) | Happened::Scope(_) => {}
+            Happened::WaitsLong(alert) => self.alert(alert).await,
+            Happened::Board(_) | Happened::Availability(_) | Happened::Scope(_) => {}
         }
         Ok(())
+    }
+
+    /// Who directs the team is told.
+    async fn alert(&mut self, alert: &ConversationWaitsLong) {
+        let team = alert.conversation.as_ref().and_then(|conversation| Uuid::try_parse(&conversation.team_id).ok());
+        if team.is_some_and(|team| directs(&self.view.scope, team)) {
+            let mut alert = alert.clone();
+            alert.conversation.iter_mut().for_each(|conversation| mask(conversation, &self.caller));
+            self.send(Shown::WaitsLong(alert)).await;
+        }
     }
 
     async fn conversation(&mut self, changed: &ConversationChanged) {

@@ -58,6 +58,8 @@ pub struct Scope {
     pub bot: BTreeSet<Uuid>,
     /// Teams of which he sees everything.
     pub all: BTreeSet<Uuid>,
+    /// Teams that he leads: he sees everything of them, and directs the work on it.
+    pub led: BTreeSet<Uuid>,
 }
 
 impl Scope {
@@ -85,6 +87,13 @@ impl Scope {
             }
         }
         scope
+    }
+
+    /// He also leads these teams of his, which shows him everything of them whatever their level is.
+    pub fn leading(mut self, teams: impl IntoIterator<Item = Uuid>) -> Self {
+        self.led.extend(teams);
+        self.all.extend(&self.led);
+        self
     }
 
     /// Whether he sees a conversation. Whoever holds one sees it, whatever team it is with.
@@ -141,6 +150,16 @@ mod tests {
         assert_eq!(seen(&member(Level::Wide, &[OTHER]), OTHER), [true; 5]);
         assert_eq!(seen(&Scope::of_administrator(ME), OTHER), [true; 5]);
         assert_eq!(seen(&member(Level::Default, &[OTHER]), OTHER), [true, false, false, false, false]);
+    }
+
+    #[test]
+    fn a_lead_sees_everything_of_his_team_at_every_level_and_nothing_more_of_others() {
+        for level in [Level::Default, Level::Restricted, Level::Queue, Level::Wide] {
+            let scope =
+                Scope::of_member(ME, [(TEAM, level, vec![]), (OTHER, Level::Restricted, vec![])]).leading([TEAM]);
+            assert_eq!(seen(&scope, TEAM), [true; 5], "{level:?}");
+            assert_eq!(seen(&scope, OTHER), [true, true, false, false, false], "{level:?}");
+        }
     }
 
     #[test]

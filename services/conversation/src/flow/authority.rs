@@ -1,20 +1,37 @@
 //! Who may do what with a conversation that he sees. The one place that says it.
 
-use diwan_access::User;
+use uuid::Uuid;
 
-use crate::domain::{scope::Facts, state::State};
+use crate::{
+    Error,
+    domain::{
+        scope::{Facts, Scope},
+        state::State,
+    },
+};
 
-/// Whether he directs the work on a conversation, whoever holds it: owner and admins.
-pub fn directs(caller: &User) -> bool {
-    caller.is_administrator()
+/// Whether he directs the work of a team, whoever holds what: owner and admins of every one, leads of theirs.
+///
+/// Of a conversation it is the team that it is with which counts: one that is handed out of a team has left the power of its leads. The
+/// mark stays while a team is archived, and so does this, over what is still there.
+pub fn directs(scope: &Scope, team: Uuid) -> bool {
+    scope.everything || scope.led.contains(&team)
+}
+
+/// Refuses whoever directs no team at all, as the door refuses those whom a method is not for.
+///
+/// # Errors
+/// [`Error::NotAllowed`].
+pub fn require_director(scope: &Scope) -> Result<(), Error> {
+    if scope.everything || !scope.led.is_empty() { Ok(()) } else { Err(Error::NotAllowed) }
 }
 
 /// Whether he may close it, hand it over or put it off: its holder, or who directs him.
-pub fn may_act(caller: &User, facts: Facts) -> bool {
-    facts.holder == Some(caller.user_id) || directs(caller)
+pub fn may_act(scope: &Scope, facts: Facts) -> bool {
+    facts.holder == Some(scope.user) || directs(scope, facts.team)
 }
 
 /// Whether he may say how urgent it is and what it is about: of an unassigned one whoever sees it, since he may take it too.
-pub fn may_label(caller: &User, facts: Facts) -> bool {
-    may_act(caller, facts) || matches!(facts.state, State::Queued | State::Bot)
+pub fn may_label(scope: &Scope, facts: Facts) -> bool {
+    may_act(scope, facts) || matches!(facts.state, State::Queued | State::Bot)
 }

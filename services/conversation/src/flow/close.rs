@@ -29,7 +29,7 @@ pub async fn close(tx: &mut Tx, caller: &User, scope: &Scope, id: Uuid, now: Tim
     if before.state == State::Closed {
         return Err(Error::AlreadyClosed);
     }
-    if !may_act(caller, before) {
+    if !may_act(scope, before) {
         return Err(Error::NotHolder);
     }
     // A topic that goes away meanwhile raises the version, so this close is tried again.

@@ -6,7 +6,7 @@ use diwan_access::User;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::authority::may_act;
+use super::authority::{directs, may_act};
 use crate::{
     Error,
     domain::{
@@ -42,7 +42,7 @@ pub struct Moved {
     pub from: Uuid,
 }
 
-/// Hands over what the caller holds, or directs: an administrator assigns by this too (`cause`).
+/// Hands over what the caller holds, or directs: whoever directs the team assigns by this too (`cause`).
 ///
 /// Of those who hand over, take or close at once one succeeds: the others find another version than they have read.
 pub async fn hand_over(
@@ -56,10 +56,13 @@ pub async fn hand_over(
     let account = caller.account_id;
     let found = conversations::visible(tx, account, id, scope).await?;
     let before = found.facts()?;
+    if cause == Cause::Assigned && !directs(scope, before.team) {
+        return Err(Error::NotAllowed);
+    }
     if before.state == State::Closed {
         return Err(Error::AlreadyClosed);
     }
-    if !may_act(caller, before) {
+    if !may_act(scope, before) {
         return Err(Error::NotHolder);
     }
     if let Some(user) = to.user {

@@ -34,7 +34,7 @@ pub async fn set_priority(
     if before.state == State::Closed {
         return Err(Error::AlreadyClosed);
     }
-    if !may_label(caller, before) {
+    if !may_label(scope, before) {
         return Err(Error::NotHolder);
     }
     if found.priority()? == priority {
@@ -59,7 +59,7 @@ pub async fn set_topics(
     let account = caller.account_id;
     let found = conversations::visible(tx, account, id, scope).await?;
     let before = found.facts()?;
-    if !may_label(caller, before) {
+    if !may_label(scope, before) {
         return Err(Error::NotHolder);
     }
     let known = topics::share(tx, account, wanted).await?;

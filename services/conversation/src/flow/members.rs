@@ -40,31 +40,34 @@ pub async fn team_changed(
     if taken.limit_lifted {
         slots::restart_counts(tx, account, id).await?;
     }
+    feed::board_changed(tx, account, id, now).await?;
     if taken.visibility_changed {
         feed::scope_changed(tx, account, None, now).await?;
     }
     Ok(vec![(account, id)])
 }
 
-/// Somebody joined a team or left it. What he held there goes to the queue when he left.
+/// Somebody joined a team or left it, or leads it now or no more. What he held there goes to the queue when he left.
 pub async fn membership_changed(
     tx: &mut Tx,
     (account, team, user): (Uuid, Uuid, Uuid),
     version: i64,
-    member: bool,
+    (member, lead): (bool, bool),
     now: Timestamp,
 ) -> Result<Vec<Team>, Error> {
     // A deactivation locks every slot that its user has: none may come to be beside it, to be filled after it has looked.
     users::hold(tx, account, user).await?;
     teams::lock(tx, account, team).await?;
-    if !slots::set_member(tx, account, team, user, version, member).await? {
+    let Some(was) = slots::set_member(tx, account, (team, user), version, (member, lead)).await? else {
         return Ok(Vec::new());
-    }
-    if member {
+    };
+    // The mark of a lead changes nothing of what he has had: only who comes in starts anew.
+    if member && !was {
         slots::start_at_minimum(tx, account, user, Some(team)).await?;
-    } else {
+    } else if !member {
         take_away(tx, account, user, Some(team), Cause::HolderRemoved, now).await?;
     }
+    feed::board_changed(tx, account, team, now).await?;
     feed::scope_changed(tx, account, Some(user), now).await?;
     Ok(vec![(account, team)])
 }

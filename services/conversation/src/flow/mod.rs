@@ -9,6 +9,7 @@ pub mod bot_turns;
 pub mod bots;
 pub mod close;
 pub mod deliver;
+pub mod direct;
 pub mod give_back;
 pub mod groups;
 pub mod hand_over;

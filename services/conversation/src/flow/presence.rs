@@ -44,10 +44,10 @@ pub async fn enter(
     Ok((become_available(tx, account, user, state, now).await?, teams))
 }
 
-/// Switches a user with a live session, until he signs out of `sign_in`. Returns his availability and the teams that the routing looks at.
+/// Switches a user with a live session, until he signs out of `sign_in`; `None`: somebody else switches him. Returns his availability and the teams that the routing looks at.
 pub async fn switch(
     tx: &mut Tx,
-    (account, user, sign_in): (Uuid, Uuid, Uuid),
+    (account, user, sign_in): (Uuid, Uuid, Option<Uuid>),
     state: Availability,
     now: Timestamp,
 ) -> Result<(Presence, Vec<Team>), Error> {

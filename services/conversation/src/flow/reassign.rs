@@ -11,12 +11,13 @@ use uuid::Uuid;
 
 use super::{
     Team,
+    authority::directs,
     hand_over::{Destination, is_there, lock_slots, relocate},
 };
 use crate::{
     Error,
     domain::{
-        scope::Facts,
+        scope::{Facts, Scope},
         state::{Cause, State},
     },
     store::{
@@ -45,9 +46,17 @@ pub struct Order {
     pub to: Destination,
 }
 
-/// Begins one. Conversations that come later than it are not its.
-pub async fn start(tx: &mut Tx, caller: &User, order: Order, now: Timestamp) -> Result<Reassignment, Error> {
+/// Begins one. Conversations that come later than it are not its. What was begun goes on when its author loses the mark of a lead.
+pub async fn start(
+    tx: &mut Tx,
+    (caller, scope): (&User, &Scope),
+    order: Order,
+    now: Timestamp,
+) -> Result<Reassignment, Error> {
     let account = caller.account_id;
+    if !may_reassign(scope, order) {
+        return Err(Error::NotAllowed);
+    }
     if let Some(holder) = order.holder {
         users::require_known(tx, account, holder).await?;
     }
@@ -75,6 +84,12 @@ pub async fn start(tx: &mut Tx, caller: &User, order: Order, now: Timestamp) -> 
     };
     reassignments::insert(tx, account, &new).await?;
     Ok(new)
+}
+
+/// Whether he may: who directs everything always, a lead within a team of his.
+fn may_reassign(scope: &Scope, order: Order) -> bool {
+    let within = order.team.filter(|team| order.to.team.is_none_or(|to| to == *team));
+    scope.everything || within.is_some_and(|team| directs(scope, team))
 }
 
 /// What a chunk led to.

@@ -33,7 +33,7 @@ pub async fn snooze(
     let before = found.facts()?;
     match before.state {
         State::Closed => return Err(Error::AlreadyClosed),
-        _ if !may_act(caller, before) => return Err(Error::NotHolder),
+        _ if !may_act(scope, before) => return Err(Error::NotHolder),
         State::Queued | State::Bot => return Err(Error::NotHeld),
         State::Open | State::Snoozed => {}
     }
@@ -64,7 +64,7 @@ pub async fn unsnooze(
     if before.state != State::Snoozed {
         return Err(Error::NotSnoozed);
     }
-    if !may_act(caller, before) {
+    if !may_act(scope, before) {
         return Err(Error::NotHolder);
     }
     if before.holder == Some(caller.user_id) {

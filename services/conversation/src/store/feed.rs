@@ -1,7 +1,7 @@
 //! Where our own feed ends now, and events that concern streams only.
 
 use diwan_feed::{Change, Position};
-use diwan_proto::conversation::v1::InboxScopeChanged;
+use diwan_proto::conversation::v1::{BoardChanged, InboxScopeChanged};
 use diwan_runtime::ids;
 use jiff::Timestamp;
 use sqlx::PgPool;
@@ -38,6 +38,11 @@ pub async fn next_transaction(pool: &PgPool) -> Result<i64, Error> {
         .instrument(diwan_store::span("read next transaction"))
         .await?;
     number.parse().map_err(|_| Error::Unknown("transaction"))
+}
+
+/// Makes the boards of a team look again.
+pub async fn board_changed(tx: &mut Tx, account: Uuid, team: Uuid, now: Timestamp) -> Result<(), Error> {
+    Ok(diwan_feed::append(tx, account, now, &[Change::new(team, 0, &BoardChanged {})]).await?)
 }
 
 /// Makes streams look again at what their readers may see: of one user, or of the whole account.

@@ -90,13 +90,21 @@ pub async fn set(
     presence(user, &row.state, row.since, row.version)
 }
 
-/// Notes what somebody chose in one of his sign-ins: it holds in each in which he is there. His presence is locked.
-pub async fn choose(tx: &mut Tx, account: Uuid, user: Uuid, state: Availability, sign_in: Uuid) -> Result<(), Error> {
+/// Notes what somebody chose in one of his sign-ins, or what was chosen for him: it holds in each in which he is there. His presence is locked.
+pub async fn choose(
+    tx: &mut Tx,
+    account: Uuid,
+    user: Uuid,
+    state: Availability,
+    sign_in: Option<Uuid>,
+) -> Result<(), Error> {
     sqlx::query!(
-        "update presence set chosen = $3, sign_ins = array(
-             select $4::uuid union
-             select sign_in from live_sessions where account_id = $1 and user_id = $2 and sign_in is not null)
-         where account_id = $1 and user_id = $2",
+        "update presence p
+         set chosen = case when his.sign_ins <> '{}' then $3::text end, sign_ins = his.sign_ins
+         from (select array(select $4::uuid where $4 is not null union
+                            select sign_in from live_sessions
+                            where account_id = $1 and user_id = $2 and sign_in is not null) as sign_ins) his
+         where p.account_id = $1 and p.user_id = $2",
         account,
         user,
         state.name(),

@@ -100,6 +100,31 @@ pub async fn find(executor: impl PgExecutor<'_>, account: Uuid, id: Uuid) -> Res
     Ok(select!(executor, account, id, ""))
 }
 
+/// Those of an account, or of its conversations of these teams, the latest first, after `after`.
+pub async fn list(
+    pool: &PgPool,
+    account: Uuid,
+    teams: Option<&[Uuid]>,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Reassignment>, Error> {
+    Ok(sqlx::query_as!(
+        Reassignment,
+        r#"select id, actor_id, holder_id, team_id, queued, to_team_id, to_user_id, done_up_to, last_id, moved, over_limit,
+                  skipped, created_at as "created_at: SqlTimestamp", finished_at as "finished_at: SqlTimestamp"
+           from reassignments
+           where account_id = $1 and ($2::uuid[] is null or team_id = any($2)) and ($3::uuid is null or id < $3)
+           order by id desc limit $4"#,
+        account,
+        teams,
+        after,
+        limit
+    )
+    .fetch_all(pool)
+    .instrument(diwan_store::span("list reassignments"))
+    .await?)
+}
+
 /// One that goes on, locked. `None`: it is through, or somebody else is at it.
 pub async fn lock(tx: &mut Tx, account: Uuid, id: Uuid) -> Result<Option<Reassignment>, Error> {
     Ok(select!(tx, account, id, " and finished_at is null for no key update skip locked"))

@@ -20,7 +20,7 @@ pub async fn of(executor: impl PgExecutor<'_>, caller: &User) -> Result<Scope, E
 
 async fn of_member(executor: impl PgExecutor<'_>, account: Uuid, user: Uuid) -> Result<Scope, Error> {
     let rows = sqlx::query!(
-        "select t.id, t.visibility, t.wide_team_ids
+        "select t.id, t.visibility, t.wide_team_ids, s.lead
          from slots s join teams t on t.account_id = s.account_id and t.id = s.team_id
          where s.account_id = $1 and s.user_id = $2 and s.member",
         account,
@@ -29,6 +29,7 @@ async fn of_member(executor: impl PgExecutor<'_>, account: Uuid, user: Uuid) -> 
     .fetch_all(executor)
     .instrument(diwan_store::span("read scope"))
     .await?;
+    let led: Vec<Uuid> = rows.iter().filter(|row| row.lead).map(|row| row.id).collect();
     let teams = rows.into_iter().map(|row| (row.id, Level::of_number(row.visibility), row.wide_team_ids));
-    Ok(Scope::of_member(user, teams))
+    Ok(Scope::of_member(user, teams).leading(led))
 }

@@ -10,31 +10,41 @@ use crate::{
     domain::{routing::Agent, state::Availability},
 };
 
-/// Takes in whether a user is a member of a team, unless a newer version is known. Returns whether it was taken in; his slot
-/// is locked then.
+/// Takes in whether a user is a member of a team, and leads it. Returns whether he was a member before, his slot being locked then;
+/// `None`: a newer version is known.
 pub async fn set_member(
     tx: &mut Tx,
     account: Uuid,
-    team: Uuid,
-    user: Uuid,
+    (team, user): (Uuid, Uuid),
     version: i64,
-    member: bool,
-) -> Result<bool, Error> {
+    (member, lead): (bool, bool),
+) -> Result<Option<bool>, Error> {
+    let was = sqlx::query_scalar!(
+        "select member from slots where account_id = $1 and team_id = $2 and user_id = $3 for no key update",
+        account,
+        team,
+        user
+    )
+    .fetch_optional(&mut *tx)
+    .instrument(diwan_store::span("lock slot of member"))
+    .await?;
     let taken = sqlx::query!(
-        "insert into slots as known (account_id, team_id, user_id, member, membership_version) values ($1, $2, $3, $4, $5)
+        "insert into slots as known (account_id, team_id, user_id, member, membership_version, lead)
+         values ($1, $2, $3, $4, $5, $6)
          on conflict (account_id, team_id, user_id) do update
-             set member = excluded.member, membership_version = excluded.membership_version
+             set member = excluded.member, membership_version = excluded.membership_version, lead = excluded.lead
          where known.membership_version < excluded.membership_version",
         account,
         team,
         user,
         member,
-        version
+        version,
+        member && lead
     )
     .execute(tx)
     .instrument(diwan_store::span("set member"))
     .await?;
-    Ok(taken.rows_affected() == 1)
+    Ok((taken.rows_affected() == 1).then_some(was == Some(true)))
 }
 
 /// Locks one slot and returns its open count. There is one for whoever takes a conversation, member or not.

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     mem,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use diwan_account_data::hear;
@@ -78,7 +79,8 @@ impl Handler for Follower {
             self.app.times_changed.notify_one();
             self.app.database.wake().ring(archiver::BELL);
         }
-            self.app.database.wake().ring(unanswered::BELL);
+        // A sign-out may have made somebody OFFLINE, and new settings may have set timers.
+        self.app.database.wake().ring(unanswered::BELL);
         self.app.wake(woken);
     }
 }
@@ -89,9 +91,9 @@ fn concern(concerned: &mut Concerned, event: &Event) -> Result<(), Error> {
         concerned.teams.push(event.entity);
     } else if event.payload::<UserChanged>()?.is_some() {
         concerned.users.push(event.entity);
-    } else if let Some(MembershipChanged { membership: Some(membership), .. }) = event.payload()? {
     } else if let Some(ended) = event.payload::<SessionEnded>()? {
         concerned.users.extend(Uuid::try_parse(&ended.user_id).ok());
+    } else if let Some(MembershipChanged { membership: Some(membership), .. }) = event.payload()? {
         // What is no id is refused when the event is applied.
         let ids = (Uuid::try_parse(&membership.team_id), Uuid::try_parse(&membership.user_id));
         concerned.members.extend(ids.0.ok().zip(ids.1.ok()));
@@ -112,14 +114,13 @@ async fn effect(
     if let Some(MembershipChanged { membership: Some(membership), member }) = event.payload()? {
         let ids = (Uuid::try_parse(&membership.team_id), Uuid::try_parse(&membership.user_id));
         let (Ok(team), Ok(user)) = ids else { return Err(Error::Unknown("membership")) };
-        return members::membership_changed(tx, (account, team, user), version, member, now).await;
+        return members::membership_changed(tx, (account, team, user), version, (member, membership.lead), now).await;
     }
     if let Some(UserChanged { user: Some(user) }) = event.payload()? {
         let role = i16::try_from(user.role).unwrap_or_default();
         let active = user.state() == UserState::Active;
         return members::user_changed(tx, (account, entity, version), (role, active), now).await;
     }
-    Ok(Vec::new())
     if let Some(ended) = event.payload::<SessionEnded>()? {
         let user = Uuid::try_parse(&ended.user_id).map_err(|_| Error::Unknown("user"))?;
         presence::sign_out(tx, (account, user, entity), grace, now).await?;
@@ -127,4 +128,5 @@ async fn effect(
     if let Some(AccountChanged { account: Some(changed) }) = event.payload()? {
         languages::set(tx, account, &changed.language, version).await?;
     }
+    Ok(Vec::new())
 }

@@ -6,7 +6,7 @@ use diwan_fault::Fault;
 use diwan_feed::{Event as Raw, FeedServer, Position};
 use diwan_proto::{
     conversation::v1::{
-        Availability, AvailabilityChanged, ConversationChanged, ConversationWaitsLong, InboxScopeChanged,
+        Availability, AvailabilityChanged, BoardChanged, ConversationChanged, ConversationWaitsLong, InboxScopeChanged,
     },
     feed::v1::{WatchEventsRequest, WatchEventsResponse, feed_service_server::FeedService as _},
 };
@@ -30,6 +30,8 @@ pub enum Happened {
     WaitsLong(Box<ConversationWaitsLong>),
     /// Somebody's availability changed.
     Availability(Availability),
+    /// What a team's board shows beside conversations and availability changed.
+    Board(Uuid),
     /// What one person may see changed, or what anybody of the account may see.
     Scope(Option<Uuid>),
 }
@@ -149,6 +151,9 @@ fn happened(raw: &Raw) -> Result<Option<Happened>, prost::DecodeError> {
     }
     if let Some(alert) = raw.payload::<ConversationWaitsLong>()? {
         return Ok(Some(Happened::WaitsLong(Box::new(alert))));
+    }
+    if raw.payload::<BoardChanged>()?.is_some() {
+        return Ok(Some(Happened::Board(raw.entity)));
     }
     let scope = raw.payload::<InboxScopeChanged>()?;
     Ok(scope.map(|changed| Happened::Scope(Uuid::try_parse(&changed.user_id).ok())))

@@ -14,6 +14,7 @@ mod fakes;
 mod groups;
 mod handling;
 mod hours;
+mod leads;
 mod mail;
 mod menus;
 mod notes;

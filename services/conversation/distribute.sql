@@ -12,15 +12,15 @@ select create_distributed_table('messages', 'account_id', colocate_with => 'team
 select create_distributed_table('sends', 'account_id', colocate_with => 'teams');
 select create_distributed_table('decisions', 'account_id', colocate_with => 'teams');
 select create_distributed_table('transitions', 'account_id', colocate_with => 'teams');
+select create_distributed_table('agent_history', 'account_id', colocate_with => 'teams');
+select create_distributed_table('team_history', 'account_id', colocate_with => 'teams');
+select create_distributed_table('priority_history', 'account_id', colocate_with => 'teams');
 select create_distributed_table('reassignments', 'account_id', colocate_with => 'teams');
 select create_distributed_table('topic_trees', 'account_id', colocate_with => 'teams');
 select create_distributed_table('topics', 'account_id', colocate_with => 'teams');
 select create_distributed_table('routing_lists', 'account_id', colocate_with => 'teams');
 select create_distributed_table('routing_rules', 'account_id', colocate_with => 'teams');
 select create_distributed_table('routings', 'account_id', colocate_with => 'teams');
-select create_distributed_table('answers', 'account_id', colocate_with => 'teams');
-
--- On the coordinator only: one order of events, one cursor a feed.
 select create_distributed_table('bots', 'account_id', colocate_with => 'teams');
 select create_distributed_table('bot_turns', 'account_id', colocate_with => 'teams');
 select create_distributed_table('contact_groups', 'account_id', colocate_with => 'teams');
@@ -28,6 +28,9 @@ select create_distributed_table('notes', 'account_id', colocate_with => 'teams')
 select create_distributed_table('account_languages', 'account_id', colocate_with => 'teams');
 select create_distributed_table('answer_timers', 'account_id', colocate_with => 'teams');
 select create_distributed_table('automatic_replies', 'account_id', colocate_with => 'teams');
+select create_distributed_table('answers', 'account_id', colocate_with => 'teams');
+
+-- On the coordinator only: one order of events, one cursor a feed.
 -- local: feed_events
 -- local: feed_generation
 -- local: feed_cursors

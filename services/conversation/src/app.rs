@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use diwan_runtime::{Clock, Drain};
 use diwan_store::Database;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     config::Settings,
@@ -28,6 +28,8 @@ pub struct App {
     pub times_changed: Notify,
     /// A conversation with a bot is due at another time than before.
     pub bot_times_changed: Notify,
+    /// Simulations that may begin.
+    pub simulations: Arc<Semaphore>,
     /// Our own feed, for the streams.
     pub hub: Hub,
     /// The streams of this process.

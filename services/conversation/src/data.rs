@@ -49,6 +49,7 @@ pub static DATA: Data = Data {
             "from_holder_id",
             "to_holder_id",
             "team_id",
+            "from_team_id",
             "over_limit",
             "decision_id",
         ]),
@@ -66,7 +67,6 @@ pub static DATA: Data = Data {
         Table::new("decisions", &["id"])
             .shows(&["account_id", "id", "team_id", "team_version", "decided_at", "kind", "refusal"])
             .withholds(&["ledger"]),
-        Table::new("reassignments", &["id"])
         Table::new("agent_history", &["team_id", "user_id", "id"]).shows(&[
             "account_id",
             "team_id",
@@ -100,6 +100,7 @@ pub static DATA: Data = Data {
             "from_priority",
             "to_priority",
         ]),
+        Table::new("reassignments", &["id"])
             .shows(&[
                 "account_id",
                 "id",

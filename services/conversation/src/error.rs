@@ -22,9 +22,6 @@ pub enum Error {
     /// Only the holder may do that.
     #[error("the caller does not hold the conversation")]
     NotHolder,
-    /// It is for whoever directs the work of the team.
-    #[error("the caller does not direct the team")]
-    NotAllowed,
     /// Somebody else holds it.
     #[error("the conversation is held")]
     AlreadyHeld,
@@ -121,6 +118,15 @@ pub enum Error {
     /// The caller's access was cut.
     #[error("the caller is deactivated")]
     Deactivated,
+    /// More happened in the period than is replayed at once.
+    #[error("too much happened in the period")]
+    PeriodTooLarge,
+    /// The ledger does not reach back to the beginning of the period.
+    #[error("the period is not kept")]
+    PeriodNotKept,
+    /// As many simulations run in this process as may at a time.
+    #[error("too many simulations")]
+    TooManySimulations,
     /// A stream cannot go on from this cursor.
     #[error("the cursor is gone")]
     CursorGone,
@@ -142,7 +148,6 @@ impl Error {
             Self::NotFound => (Code::NotFound, "CONVERSATION_NOT_FOUND"),
             Self::MessageNotFound => (Code::NotFound, "MESSAGE_NOT_FOUND"),
             Self::NotHolder => (Code::FailedPrecondition, "NOT_HOLDER"),
-            Self::NotAllowed => (Code::PermissionDenied, "PERMISSION_DENIED"),
             Self::AlreadyHeld => (Code::FailedPrecondition, "ALREADY_HELD"),
             Self::AlreadyClosed => (Code::FailedPrecondition, "ALREADY_CLOSED"),
             Self::NoAddress => (Code::FailedPrecondition, "NO_ADDRESS"),
@@ -175,6 +180,9 @@ impl Error {
             Self::TopicNameTaken => (Code::AlreadyExists, "TOPIC_NAME_TAKEN"),
             Self::NoLiveSession => (Code::FailedPrecondition, "NO_LIVE_SESSION"),
             Self::Deactivated => (Code::Unauthenticated, "UNAUTHENTICATED"),
+            Self::PeriodTooLarge => (Code::FailedPrecondition, "PERIOD_TOO_LARGE"),
+            Self::PeriodNotKept => (Code::FailedPrecondition, "PERIOD_NOT_KEPT"),
+            Self::TooManySimulations => (Code::ResourceExhausted, "TOO_MANY_SIMULATIONS"),
             Self::CursorGone => (Code::OutOfRange, "CURSOR_GONE"),
             Self::Store(_) | Self::Interrupted | Self::Unknown(_) | Self::Event(_) => return None,
         })
@@ -246,6 +254,9 @@ mod tests {
             Error::TopicNameTaken,
             Error::NoLiveSession,
             Error::Deactivated,
+            Error::PeriodTooLarge,
+            Error::PeriodNotKept,
+            Error::TooManySimulations,
             Error::CursorGone,
         ];
         for error in refusals {

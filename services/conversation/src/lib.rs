@@ -25,7 +25,7 @@ use diwan_launch::{Component, Context};
 use diwan_proto::conversation::v1::{
     archive_service_server::ArchiveServiceServer, bot_service_server::BotServiceServer,
     bot_turn_service_server::BotTurnServiceServer, contact_group_service_server::ContactGroupServiceServer,
-    note_service_server::NoteServiceServer, board_service_server::BoardServiceServer,
+    note_service_server::NoteServiceServer,
     checker_service_server::CheckerServiceServer, conversation_service_server::ConversationServiceServer,
     decision_service_server::DecisionServiceServer, handling_service_server::HandlingServiceServer,
     inbox_service_server::InboxServiceServer, ingest_service_server::IngestServiceServer,
@@ -35,9 +35,10 @@ use diwan_proto::conversation::v1::{
 use diwan_store::{Database, Wake, answers, pool};
 use diwan_transport::{BoxError, Front, Methods};
 use sqlx::migrate::Migrator;
+use tokio::sync::Semaphore;
 
 use crate::{
-    api::Api,
+    api::{Api, simulations},
     app::App,
     config::Settings,
     worker::{alerts, archiver, bots, feeds, hub, hub::Hub, janitor, presence, reassigner, router, sender, shifts, unanswered},
@@ -98,9 +99,11 @@ impl Component for Service {
             .await
             .with(ArchiveServiceServer::new(api.clone()))
             .await
-            .with(BoardServiceServer::new(api.clone()))
-            .await
             .with(CheckerServiceServer::new(api.clone()))
+            .await
+            .with(DecisionServiceServer::new(api.clone()))
+            .await
+            .with(SimulationServiceServer::new(api.clone()))
             .await
             .with(RoutingRuleServiceServer::new(api.clone()))
             .await
@@ -138,6 +141,7 @@ async fn open(context: &Context) -> Result<App, BoxError> {
         wakeups: Default::default(),
         times_changed: Default::default(),
         bot_times_changed: Default::default(),
+        simulations: Arc::new(Semaphore::new(simulations::AT_A_TIME)),
         hub: Hub::new(head),
         sessions: Default::default(),
     })

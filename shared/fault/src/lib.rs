@@ -153,6 +153,12 @@ pub fn has_texts(reason: &str) -> bool {
     texts::is_known(reason)
 }
 
+/// The text of `reason` in the language of the request that is being answered, with `{key}` replaced from `metadata`: for what is
+/// explained to people without being a refusal.
+pub fn text(reason: &str, metadata: &[(&'static str, String)]) -> String {
+    texts::text(reason, language::current(), metadata)
+}
+
 /// The reason in a status that Diwan sent, or `None`.
 pub fn reason_of(status: &Status) -> Option<String> {
     status.get_details_error_info().filter(|info| info.domain == DOMAIN).map(|info| info.reason)

@@ -14,11 +14,12 @@ struct Texts {
     pt: String,
 }
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     include_str!("../texts/common.toml"),
     include_str!("../texts/identity.toml"),
     include_str!("../texts/team.toml"),
     include_str!("../texts/conversation.toml"),
+    include_str!("../texts/routing.toml"),
     include_str!("../texts/mailbox.toml"),
     include_str!("../texts/billing.toml"),
     include_str!("../texts/gateway.toml"),

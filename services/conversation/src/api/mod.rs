@@ -1,11 +1,12 @@
 //! The methods: decode and check, act, encode.
 
 mod archive;
-mod board;
 mod bot_turns;
 mod bots;
 mod checker;
 mod conversations;
+mod decisions;
+mod explained;
 mod fields;
 mod groups;
 mod handling;
@@ -17,8 +18,10 @@ mod position;
 mod presence;
 mod rules;
 mod shown;
+pub mod simulations;
 mod stream;
 mod topics;
+mod waits;
 
 use std::sync::Arc;
 

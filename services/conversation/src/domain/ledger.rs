@@ -1,6 +1,8 @@
 //! A decision as it is kept: everything that it was made from, so that it can be made anew. Members and queue stand in columns of small
 //! numbers, once for each decision; what each assignment adds is the index of who got it. See docs/decisions/ledger.md.
 
+mod turn;
+
 use jiff::{Timestamp, ToSpan as _};
 use prost::Message;
 use uuid::Uuid;
@@ -27,6 +29,11 @@ impl Kind {
             Self::Batch => "BATCH",
             Self::Return => "RETURN",
         }
+    }
+
+    /// The kind of this name in the database.
+    pub fn of_name(name: &str) -> Option<Self> {
+        [Self::Batch, Self::Return].into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -72,45 +79,46 @@ pub struct Entry {
     /// How many of those looked at were left.
     #[prost(uint32, tag = "13")]
     left: u32,
-}
-
-const AVAILABILITY: u32 = 3;
-const ENABLED: u32 = 4;
-const HAD_ONE: u32 = 8;
-const STRANGER: u32 = 16;
-
     /// Of each member who had one of the head and did not answer: which of the head, in its order.
     #[prost(uint32, repeated, tag = "14")]
     asked_of: Vec<u32>,
     /// And who he is, as an index into the members, or [`LEFT`].
     #[prost(uint32, repeated, tag = "15")]
     asked: Vec<u32>,
+}
+
+const AVAILABILITY: u32 = 3;
+const ENABLED: u32 = 4;
+const HAD_ONE: u32 = 8;
+const STRANGER: u32 = 16;
+/// In the place of an index into the members: he is none any more.
+const LEFT: u32 = u32::MAX;
+
 impl Entry {
     /// Of a batch that was decided at `now` from these.
     pub fn of_batch(decision: &Decision, agents: &[Agent], waiting: &[Waiting], now: Timestamp) -> Self {
         let mut entry = Self { limit: decision.limit.unwrap_or_default(), open: true, ..Self::default() };
         for agent in agents {
             entry.add(agent, now);
-/// In the place of an index into the members: he is none any more.
-const LEFT: u32 = u32::MAX;
         }
         let mut queue: Vec<&Waiting> = waiting.iter().collect();
         queue.sort_by_key(|waiting| waiting.place());
-        for waiting in queue.iter().take(decision.assignments.len() + 1) {
+        let index = |user: Uuid| agents.iter().position(|agent| agent.user == user);
+        for (place, waiting) in queue.iter().take(decision.assignments.len() + 1).enumerate() {
             entry.conversations.extend(waiting.conversation.as_bytes());
             entry.versions.push(waiting.version);
             entry.priorities.push(u32::from(waiting.priority.level().unsigned_abs()));
             entry.queued.push(now.as_microsecond() - waiting.queued_at.as_microsecond());
+            entry.asked.extend(waiting.asked.iter().map(|user| index(*user).map_or(LEFT, number)));
+            entry.asked_of.resize(entry.asked.len(), number(place));
         }
-        let index = |made: &Assignment| agents.iter().position(|agent| agent.user == made.user).unwrap_or(usize::MAX);
-        entry.chosen = decision.assignments.iter().map(|made| number(index(made))).collect();
+        let chosen = |made: &Assignment| number(index(made.user).unwrap_or(usize::MAX));
+        entry.chosen = decision.assignments.iter().map(chosen).collect();
         entry.left = number(queue.len() - decision.assignments.len());
         entry
     }
 
     /// Of an offer to one agent.
-            entry.asked.extend(waiting.asked.iter().map(|user| index(*user).map_or(LEFT, number)));
-            entry.asked_of.resize(entry.asked.len(), number(place));
     pub fn of_return(decided: &Return, now: Timestamp) -> Self {
         let mut entry = Self { limit: decided.limit.unwrap_or_default(), open: decided.open, ..Self::default() };
         if let Some(agent) = &decided.candidate {
@@ -174,23 +182,15 @@ const LEFT: u32 = u32::MAX;
     /// The head of the queue: what was given out, and the first that was left.
     pub fn head(&self, at: Timestamp) -> Option<Vec<Waiting>> {
         let columns = self.versions.iter().zip(&self.priorities).zip(&self.queued);
+        let users: Vec<Uuid> = ids(&self.users).collect();
         ids(&self.conversations)
             .zip(columns)
-            .map(|(conversation, ((version, priority), queued))| {
+            .zip(0_u32..)
+            .map(|((conversation, ((version, priority), queued)), place)| {
                 let priority = Priority::of_level(i16::try_from(*priority).ok()?)?;
                 let asked = self.asked_of(place, &users)?;
                 Some(Waiting { conversation, version: *version, priority, queued_at: before(at, *queued)?, asked })
             })
-            .collect()
-    }
-
-    /// What was given to whom, in this order.
-    pub fn given(&self) -> Option<Vec<(Uuid, Uuid)>> {
-        let users: Vec<Uuid> = ids(&self.users).collect();
-        let user = |index: &u32| users.get(usize::try_from(*index).ok()?).copied();
-        ids(&self.conversations)
-            .zip(&self.chosen)
-            .map(|(conversation, index)| Some((conversation, user(index)?)))
             .collect()
     }
 
@@ -203,6 +203,16 @@ const LEFT: u32 = u32::MAX;
                     if index == LEFT { Some(Uuid::nil()) } else { users.get(usize::try_from(index).ok()?).copied() }
                 },
             )
+            .collect()
+    }
+
+    /// What was given to whom, in this order.
+    pub fn given(&self) -> Option<Vec<(Uuid, Uuid)>> {
+        let users: Vec<Uuid> = ids(&self.users).collect();
+        let user = |index: &u32| users.get(usize::try_from(*index).ok()?).copied();
+        ids(&self.conversations)
+            .zip(&self.chosen)
+            .map(|(conversation, index)| Some((conversation, user(index)?)))
             .collect()
     }
 

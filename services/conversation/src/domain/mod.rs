@@ -3,12 +3,14 @@
 pub mod automatic_reply;
 pub mod contact;
 pub mod expected_wait;
+pub mod explanation;
 pub mod give_back;
 pub mod ledger;
 pub mod menu;
 pub mod routing;
 pub mod rules;
 pub mod scope;
+pub mod simulation;
 pub mod state;
 pub mod text;
 pub mod thread;

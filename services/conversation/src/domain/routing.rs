@@ -42,10 +42,13 @@ pub struct Waiting {
     pub asked: Vec<Uuid>,
 }
 
+/// A place in a queue; the least goes first.
+pub type Place = (Reverse<Priority>, Timestamp, Uuid);
+
 impl Waiting {
     /// Its place in the queue, the least first: the higher priority, then the longer wait. The order of every queue, which
     /// `store::queue` says in SQL.
-    pub fn place(&self) -> impl Ord + use<> {
+    pub fn place(&self) -> Place {
         (Reverse(self.priority), self.queued_at, self.conversation)
     }
 }
@@ -59,11 +62,11 @@ pub struct Assignment {
     pub version: i64,
     /// The agent.
     pub user: Uuid,
+    /// Whether fairness counts it. What others did not answer does not: whoever stands in for them gets no fewer new ones for it.
+    pub counts: bool,
     /// When he got it. The assignments of one batch are a microsecond apart, so that "oldest last assignment" knows their order.
     pub at: Timestamp,
 }
-    /// Whether fairness counts it. What others did not answer does not: whoever stands in for them gets no fewer new ones for it.
-    pub counts: bool,
 
 /// Why a member was not a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -97,12 +100,13 @@ pub struct Decision {
 }
 
 /// How loaded somebody is; the least goes first.
-type Load = (i64, Option<Timestamp>, Uuid);
+pub type Load = (i64, Option<Timestamp>, Uuid);
 
 /// Gives the waiting conversations, in the order of the queue, to the eligible agents: with a limit to whoever uses the lowest share of
 /// it, without one to whoever has had the fewest, then to whose last assignment is oldest (never is oldest of all).
 ///
-/// Nobody gets above the limit. What nobody can take stays in the queue.
+/// Nobody gets above the limit. What nobody can take stays in the queue. Whoever had one and did not answer gets it again only where
+/// nobody else can take it.
 pub fn decide(limit: Option<i32>, agents: &[Agent], waiting: &[Waiting], now: Timestamp) -> Decision {
     let mut candidates = Vec::new();
     let mut passed_over = Vec::new();

@@ -194,4 +194,4 @@ macro_rules! read_from {
     };
 }
 
-read_from!(State from ConversationState, Availability from AvailabilityState, Delivery from DeliveryState, Priority from Priority);
+read_from!(State from ConversationState, Cause from TransitionCause, Availability from AvailabilityState, Delivery from DeliveryState, Priority from Priority);

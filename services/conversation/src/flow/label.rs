@@ -14,7 +14,7 @@ use crate::{
     store::{
         Tx,
         conversations::{self, Conversation},
-        handling, lost_race,
+        handling, history, lost_race,
         record::{Changed, Why, record},
         teams, topics,
     },
@@ -43,6 +43,7 @@ pub async fn set_priority(
     if !handling::set_priority(tx, account, (id, found.version), priority).await? {
         return Err(lost_race(tx).await);
     }
+    history::priority(tx, account, (before.team, id), (found.priority()?, priority), now).await?;
     let why = Why::by(Cause::Priority, caller.user_id);
     let after = record(tx, account, why, &[Changed::from(id, Some(before))], now).await?;
     after.into_iter().next().ok_or(Error::NotFound)

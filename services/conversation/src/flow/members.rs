@@ -14,7 +14,7 @@ use crate::{
         state::{Cause, State},
     },
     store::{
-        Tx, archive, conversations, feed, hours,
+        Tx, archive, conversations, feed, history, hours,
         record::{Changed, Why, record},
         slots, teams, unanswered, users,
     },
@@ -39,6 +39,7 @@ pub async fn team_changed(
     history::team(tx, account, id, now).await?;
     if taken.limit_lifted {
         slots::restart_counts(tx, account, id).await?;
+        history::agents(tx, account, (Some(id), None), true, now).await?;
     }
     feed::board_changed(tx, account, id, now).await?;
     if taken.visibility_changed {
@@ -67,6 +68,7 @@ pub async fn membership_changed(
     } else if !member {
         take_away(tx, account, user, Some(team), Cause::HolderRemoved, now).await?;
     }
+    history::agents(tx, account, (Some(team), Some(user)), false, now).await?;
     feed::board_changed(tx, account, team, now).await?;
     feed::scope_changed(tx, account, Some(user), now).await?;
     Ok(vec![(account, team)])
@@ -87,6 +89,7 @@ pub async fn user_changed(
         presence::cut_off(tx, account, user, now).await?;
         take_away(tx, account, user, None, Cause::HolderDeactivated, now).await?;
     }
+    history::agents(tx, account, (None, Some(user)), false, now).await?;
     feed::scope_changed(tx, account, Some(user), now).await?;
     Ok(teams.into_iter().map(|team| (account, team)).collect())
 }

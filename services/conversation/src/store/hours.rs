@@ -35,8 +35,8 @@ pub async fn set(
     Ok(())
 }
 
-/// Whether a team is open: what nobody has said otherwise of is.
-pub async fn is_open(tx: &mut Tx, account: Uuid, team: Uuid, now: Timestamp) -> Result<bool, Error> {
+/// The hours of a team and the name of its time zone. `None`: nobody has set any, so it is always open.
+pub async fn find(tx: &mut Tx, account: Uuid, team: Uuid) -> Result<Option<(Hours, String)>, Error> {
     let row = sqlx::query!(
         r#"select working_hours as "schedule!: Json<Schedule>", time_zone from teams
            where account_id = $1 and id = $2 and working_hours is not null"#,
@@ -46,7 +46,12 @@ pub async fn is_open(tx: &mut Tx, account: Uuid, team: Uuid, now: Timestamp) -> 
     .fetch_optional(tx)
     .instrument(diwan_store::span("read hours"))
     .await?;
-    Ok(row.is_none_or(|row| Hours::new(row.schedule.0, &row.time_zone).is_open(now)))
+    Ok(row.map(|row| (Hours::new(row.schedule.0, &row.time_zone), row.time_zone)))
+}
+
+/// Whether a team is open: what nobody has said otherwise of is.
+pub async fn is_open(tx: &mut Tx, account: Uuid, team: Uuid, now: Timestamp) -> Result<bool, Error> {
+    Ok(find(tx, account, team).await?.is_none_or(|(hours, _)| hours.is_open(now)))
 }
 
 /// Teams whose shift has begun or ended since they were looked at, the longest ago first.

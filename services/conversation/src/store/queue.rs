@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -41,7 +41,7 @@ pub async fn waiting(tx: &mut Tx, account: Uuid, team: Uuid, most: i64) -> Resul
 }
 
 /// How many are given out before this one of a team's queue.
-pub async fn ahead(pool: &PgPool, account: Uuid, team: Uuid, of: &Waiting) -> Result<i64, Error> {
+pub async fn ahead(executor: impl PgExecutor<'_>, account: Uuid, team: Uuid, of: &Waiting) -> Result<i64, Error> {
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from conversations
            where account_id = $1 and team_id = $2 and state = 'QUEUED'
@@ -52,7 +52,7 @@ pub async fn ahead(pool: &PgPool, account: Uuid, team: Uuid, of: &Waiting) -> Re
         of.queued_at.to_sqlx() as _,
         of.conversation
     )
-    .fetch_one(pool)
+    .fetch_one(executor)
     .instrument(diwan_store::span("count queue ahead"))
     .await?;
     Ok(count)

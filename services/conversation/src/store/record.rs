@@ -10,7 +10,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
-    Tx,
+    Tx, bot_turns,
     conversations::{Conversation, load},
     unanswered,
 };
@@ -79,15 +79,15 @@ pub async fn record(
     let mut by_id: HashMap<Uuid, Conversation> = loaded.into_iter().map(|found| (found.id, found)).collect();
     let mut after = Vec::with_capacity(changed.len());
     let mut events = Vec::with_capacity(changed.len());
+    let mut left = Vec::new();
     for changed in changed {
         let conversation = by_id.remove(&changed.id).ok_or(Error::NotFound)?;
         events.push(event(account, why.cause, changed, &conversation)?);
+        if left_its_bot(changed, &conversation)? {
+            left.push(changed.id);
+        }
         after.push(conversation);
     }
-    diwan_feed::append(tx, account, now, &events).await?;
-    Ok(after)
-}
-
     let unanswered: Vec<Uuid> = after.iter().filter(|found| found.waits_for_holder()).map(|found| found.id).collect();
     if !unanswered.is_empty() {
         unanswered::arm(tx, account, &unanswered, now).await?;
@@ -95,6 +95,16 @@ pub async fn record(
     if !left.is_empty() {
         bot_turns::end(tx, account, &left).await?;
     }
+    diwan_feed::append(tx, account, now, &events).await?;
+    Ok(after)
+}
+
+/// Every way out of the state BOT leads through here, so no turn outlives it.
+fn left_its_bot(changed: &Changed, after: &Conversation) -> Result<bool, Error> {
+    let was_there = changed.before.is_some_and(|before| before.state == State::Bot);
+    Ok(was_there && after.state()? != State::Bot)
+}
+
 fn event(account: Uuid, cause: Cause, changed: &Changed, after: &Conversation) -> Result<Change, Error> {
     let (state, team, holder) = match changed.before {
         None => (0, String::new(), None),
@@ -123,12 +133,14 @@ async fn insert_transitions(
     // Who held a closed one last is no holder any more.
     let held = |before: Facts| before.holder.filter(|_| before.state != State::Closed);
     let holders: Vec<Option<Uuid>> = changed.iter().map(|changed| changed.before.and_then(held)).collect();
+    let teams: Vec<Option<Uuid>> = changed.iter().map(|changed| changed.before.map(|before| before.team)).collect();
     let over: Vec<bool> = changed.iter().map(|changed| changed.over_limit).collect();
     sqlx::query!(
         "insert into transitions (account_id, conversation_id, version, at, cause, actor_id, from_state, to_state,
-                                  from_holder_id, to_holder_id, team_id, over_limit, decision_id)
-         select $1, c.id, c.version, $2, $3, $4, d.state, c.state, d.holder, c.holder_id, c.team_id, d.over_limit, $5
-         from unnest($6::uuid[], $7::text[], $8::uuid[], $9::boolean[]) as d (id, state, holder, over_limit)
+                                  from_holder_id, to_holder_id, team_id, over_limit, decision_id, bot_id, from_team_id)
+         select $1, c.id, c.version, $2, $3, $4, d.state, c.state, d.holder, c.holder_id, c.team_id, d.over_limit, $5,
+                case when 'BOT' in (d.state, c.state) then c.bot_id end, nullif(d.team, c.team_id)
+         from unnest($6::uuid[], $7::text[], $8::uuid[], $9::boolean[], $10::uuid[]) as d (id, state, holder, over_limit, team)
          join conversations c on c.account_id = $1 and c.id = d.id",
         account,
         now.to_sqlx() as _,
@@ -138,7 +150,8 @@ async fn insert_transitions(
         &ids,
         &states as _,
         &holders as _,
-        &over
+        &over,
+        &teams as _
     )
     .execute(tx)
     .instrument(diwan_store::span("insert transitions"))

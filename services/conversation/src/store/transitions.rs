@@ -3,7 +3,7 @@
 use diwan_feed::time::to_proto;
 use diwan_proto::conversation::v1 as proto;
 use jiff_sqlx::Timestamp as SqlTimestamp;
-use sqlx::PgPool;
+use sqlx::PgExecutor;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -14,7 +14,7 @@ use crate::{
 
 /// Those of one conversation after a version, oldest first.
 pub async fn list(
-    pool: &PgPool,
+    executor: impl PgExecutor<'_>,
     account: Uuid,
     conversation: Uuid,
     after: i64,
@@ -29,7 +29,7 @@ pub async fn list(
         after,
         limit
     )
-    .fetch_all(pool)
+    .fetch_all(executor)
     .instrument(diwan_store::span("list transitions"))
     .await?;
     let id = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();

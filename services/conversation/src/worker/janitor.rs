@@ -7,7 +7,7 @@ use diwan_runtime::worker::supervise;
 use crate::{
     Error,
     app::App,
-    store::{decisions, presence},
+    store::{decisions, history, presence},
 };
 
 /// How many one statement deletes, so that none holds its locks for long.
@@ -25,6 +25,7 @@ async fn run(app: Arc<App>) -> Result<(), Error> {
     loop {
         let oldest = presence::before(app.clock.now(), app.settings.ledger_kept);
         while decisions::purge(app.database.pool(), oldest, CHUNK).await? > 0 {}
+        while history::purge(app.database.pool(), oldest, CHUNK).await? > 0 {}
         app.clock.sleep(PAUSE).await;
     }
 }

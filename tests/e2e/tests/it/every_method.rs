@@ -315,6 +315,13 @@ fn good(path: &str, field: &FieldDescriptor, id: &dyn Fn(&str) -> String) -> Opt
             day.set_field(&shifts, Value::List(vec![Value::Message(DynamicMessage::new(shift))]));
             Some(Value::Message(day))
         }
+        // A past period.
+        ("from" | "to", Kind::Message(inner)) => {
+            let now = diwan_runtime::Clock::now(&SystemClock).as_second();
+            let mut time = DynamicMessage::new(inner);
+            time.set_field_by_name("seconds", Value::I64(if name == "from" { now - 7200 } else { now - 3600 }));
+            Some(Value::Message(time))
+        }
         ("until", Kind::Message(inner)) => {
             let in_an_hour = diwan_runtime::clock::after(
                 diwan_runtime::Clock::now(&SystemClock),

@@ -22,6 +22,9 @@ pub enum Error {
     /// Only the holder may do that.
     #[error("the caller does not hold the conversation")]
     NotHolder,
+    /// It is for whoever directs the work of the team.
+    #[error("the caller does not direct the team")]
+    NotAllowed,
     /// Somebody else holds it.
     #[error("the conversation is held")]
     AlreadyHeld,
@@ -148,6 +151,7 @@ impl Error {
             Self::NotFound => (Code::NotFound, "CONVERSATION_NOT_FOUND"),
             Self::MessageNotFound => (Code::NotFound, "MESSAGE_NOT_FOUND"),
             Self::NotHolder => (Code::FailedPrecondition, "NOT_HOLDER"),
+            Self::NotAllowed => (Code::PermissionDenied, "PERMISSION_DENIED"),
             Self::AlreadyHeld => (Code::FailedPrecondition, "ALREADY_HELD"),
             Self::AlreadyClosed => (Code::FailedPrecondition, "ALREADY_CLOSED"),
             Self::NoAddress => (Code::FailedPrecondition, "NO_ADDRESS"),

@@ -25,7 +25,7 @@ use diwan_launch::{Component, Context};
 use diwan_proto::conversation::v1::{
     archive_service_server::ArchiveServiceServer, bot_service_server::BotServiceServer,
     bot_turn_service_server::BotTurnServiceServer, contact_group_service_server::ContactGroupServiceServer,
-    note_service_server::NoteServiceServer,
+    note_service_server::NoteServiceServer, board_service_server::BoardServiceServer,
     checker_service_server::CheckerServiceServer, conversation_service_server::ConversationServiceServer,
     decision_service_server::DecisionServiceServer, handling_service_server::HandlingServiceServer,
     inbox_service_server::InboxServiceServer, ingest_service_server::IngestServiceServer,
@@ -98,6 +98,8 @@ impl Component for Service {
             .with(HandlingServiceServer::new(api.clone()))
             .await
             .with(ArchiveServiceServer::new(api.clone()))
+            .await
+            .with(BoardServiceServer::new(api.clone()))
             .await
             .with(CheckerServiceServer::new(api.clone()))
             .await

@@ -1,6 +1,7 @@
 //! The methods: decode and check, act, encode.
 
 mod archive;
+mod board;
 mod bot_turns;
 mod bots;
 mod checker;

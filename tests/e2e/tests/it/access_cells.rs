@@ -18,7 +18,7 @@ use tonic::{
 
 use crate::{
     access_table::TABLE,
-    crew::Crew,
+    crew::{Crew, LEAD},
     dynamic::{self, bad, message, methods},
     support::{self, Fresh},
 };
@@ -35,6 +35,8 @@ pub enum Column {
     Nobody,
     /// A user, with the roles and grants that the table knows; in this account or another one.
     User { role: Role, grants: Vec<Grant>, what: &'static str },
+    /// A USER who leads a team.
+    Lead,
     /// A service principal that acts for the owner.
     Delegate,
     /// A service principal as itself.
@@ -54,13 +56,14 @@ fn may(row: &str, column: &Column) -> bool {
             Column::Nobody => false,
             Column::User { role, grants, .. } => {
                 says("users")
-                    || says("admins") && *role != Role::User
+                    || (says("admins") || says("leads")) && *role != Role::User
                     || (says("owner") || says("campaigns") || says("subscription")) && *role == Role::Owner
                     || says("campaigns") && grants.contains(&Grant::Campaigns)
                     || says("subscription") && grants.contains(&Grant::SubscriptionManagement)
             }
+            Column::Lead => says("users") || says("leads"),
             Column::Delegate => {
-                let owners = ["users", "admins", "owner", "campaigns", "subscription"];
+                let owners = ["users", "admins", "leads", "owner", "campaigns", "subscription"];
                 !says("in-person") && owners.into_iter().any(says)
             }
             Column::Principal => says("principal"),
@@ -77,6 +80,7 @@ fn row_of(rule: &Rule) -> String {
             Caller::Public => words.push("public".to_owned()),
             Caller::User if rule.grants().any(|grant| grant == Grant::Campaigns) => words.push("campaigns".into()),
             Caller::User if !rule.grants.is_empty() => words.push("subscription".into()),
+            Caller::User if rule.team_lead => words.push("leads".into()),
             Caller::User => words.push(match rule.roles.len() {
                 0 => "users".into(),
                 1 => "owner".into(),
@@ -120,8 +124,18 @@ fn every_method_has_its_row_and_every_row_its_method() {
         if !methods.iter().any(|method| name(method) == *known) {
             problems.push(format!("{known} is no method"));
         }
-        let words =
-            ["public", "users", "admins", "owner", "campaigns", "subscription", "in-person", "principal", "services"];
+        let words = [
+            "public",
+            "users",
+            "admins",
+            "leads",
+            "owner",
+            "campaigns",
+            "subscription",
+            "in-person",
+            "principal",
+            "services",
+        ];
         let known_word = |word: &str| {
             words.contains(&word)
                 || word.strip_prefix("service:").is_some_and(|name| SERVICES.contains(&name))
@@ -212,6 +226,10 @@ impl Stage {
                 Some(("authorization", format!("Bearer {}", self.crew.token_anew(what).await)))
             }
             Column::User { what, .. } => Some(("authorization", format!("Bearer {}", self.crew.token(what)))),
+            Column::Lead if method.name() == "SignOut" => {
+                Some(("authorization", format!("Bearer {}", self.crew.token_anew(LEAD).await)))
+            }
+            Column::Lead => Some(("authorization", format!("Bearer {}", self.crew.token(LEAD)))),
             Column::Delegate => Some(("authorization", format!("Bearer {}", self.crew.delegate))),
             Column::Principal => Some(("authorization", format!("Bearer {}", self.crew.principal))),
             Column::Service(name) => Some(("diwan-service-token", self.signer(name).service_token(service).unwrap())),
@@ -243,6 +261,13 @@ impl Stage {
             && ![Code::Internal, Code::Unimplemented, Code::Unavailable].contains(&outcome.code);
         let refused = outcome.answered_by.as_deref() != Some(door.owner)
             && [Code::Unauthenticated, Code::PermissionDenied, Code::Unimplemented].contains(&outcome.code);
+        // No token says who leads: the method's own service refuses who leads none, as the door would.
+        let refused = refused
+            || (row == "leads"
+                && matches!(column, Column::User { .. })
+                && outcome.answered_by.as_deref() == Some(door.owner)
+                && outcome.code == Code::PermissionDenied);
+        let reached = reached && (row != "leads" || outcome.code != Code::PermissionDenied);
         let right = if may { reached } else { refused };
         (!right).then(|| {
             let wanted = if may { "reaches the handler" } else { "is refused at the door" };
@@ -300,6 +325,7 @@ fn columns() -> Vec<Column> {
         user("user", Role::User, &[]),
         user("user with CAMPAIGNS", Role::User, &[Grant::Campaigns]),
         user("user with SUBSCRIPTION_MANAGEMENT", Role::User, &[Grant::SubscriptionManagement]),
+        Column::Lead,
         // What of it another account's owner sees is `every_method`'s to try: the doors let him in as any owner.
         user("owner of another account", Role::Owner, &[]),
         Column::Delegate,

@@ -11,6 +11,7 @@
 /// | `public` | everybody, with or without a token |
 /// | `users` | every user: owner, admins, users, whatever their grants |
 /// | `admins` | the owner and the admins |
+/// | `leads` | the owner and the admins, and whoever leads a team: its service refuses who leads none, as the door would |
 /// | `owner` | the owner |
 /// | `campaigns`, `subscription` | the owner, and whoever holds the grant |
 /// | `in-person` | takes nothing away but from a principal that acts for a user |
@@ -26,6 +27,9 @@ pub const TABLE: &[(&str, &str)] = &[
     ("diwan.billing.v1.SubscriptionService/StartTrial", "service:identity"),
     ("diwan.conversation.v1.ArchiveService/GetArchiveProgress", "admins"),
     ("diwan.conversation.v1.ArchiveService/PreviewArchive", "admins"),
+    ("diwan.conversation.v1.BoardService/GetBoard", "leads"),
+    ("diwan.conversation.v1.BoardService/SetMemberAvailability", "leads"),
+    ("diwan.conversation.v1.BoardService/WatchBoard", "leads"),
     ("diwan.conversation.v1.BotService/CreateBot", "admins"),
     ("diwan.conversation.v1.BotService/DisableBot", "admins"),
     ("diwan.conversation.v1.BotService/EnableBot", "admins"),
@@ -54,13 +58,14 @@ pub const TABLE: &[(&str, &str)] = &[
     ("diwan.conversation.v1.ConversationService/Reply", "users"),
     ("diwan.conversation.v1.ConversationService/TakeConversation", "users"),
     ("diwan.conversation.v1.DecisionService/ExplainRouting", "users"),
-    ("diwan.conversation.v1.HandlingService/AssignConversation", "admins"),
+    ("diwan.conversation.v1.HandlingService/AssignConversation", "leads"),
     ("diwan.conversation.v1.HandlingService/GetQueuePosition", "users"),
-    ("diwan.conversation.v1.HandlingService/GetReassignment", "admins"),
+    ("diwan.conversation.v1.HandlingService/GetReassignment", "leads"),
     ("diwan.conversation.v1.HandlingService/HandOverConversation", "users"),
+    ("diwan.conversation.v1.HandlingService/ListReassignments", "leads"),
     ("diwan.conversation.v1.HandlingService/SetPriority", "users"),
     ("diwan.conversation.v1.HandlingService/SnoozeConversation", "users"),
-    ("diwan.conversation.v1.HandlingService/StartReassignment", "admins"),
+    ("diwan.conversation.v1.HandlingService/StartReassignment", "leads"),
     ("diwan.conversation.v1.HandlingService/UnsnoozeConversation", "users"),
     ("diwan.conversation.v1.InboxService/GetMyAvailability", "users"),
     ("diwan.conversation.v1.InboxService/ListAvailability", "users"),
@@ -206,6 +211,7 @@ pub const TABLE: &[(&str, &str)] = &[
     ("diwan.team.v1.MembershipService/ListMembers", "users principal"),
     ("diwan.team.v1.MembershipService/ListMyTeams", "users"),
     ("diwan.team.v1.MembershipService/RemoveMember", "admins"),
+    ("diwan.team.v1.MembershipService/SetTeamLead", "admins"),
     ("diwan.team.v1.TeamService/BatchGetTeams", "services"),
     ("diwan.team.v1.TeamService/CreateFallbackTeam", "service:identity"),
     ("diwan.team.v1.TeamService/CreateTeam", "admins"),

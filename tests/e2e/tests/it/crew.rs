@@ -7,13 +7,17 @@ use diwan_e2e::door::{Door, Person, request_id};
 use diwan_proto::{
     access::v1::{Grant, Role},
     billing::v1::{SetSeatLimitRequest, subscription_service_client::SubscriptionServiceClient},
+    conversation::v1::{GetBoardRequest, board_service_client::BoardServiceClient},
     identity::v1::{
         AcceptInvitationRequest, AddPrincipalCredentialRequest, CreateServicePrincipalRequest,
         ExchangeCredentialRequest, InviteUserRequest, SetActingForRequest,
         principal_token_service_client::PrincipalTokenServiceClient,
         service_principal_service_client::ServicePrincipalServiceClient, user_service_client::UserServiceClient,
     },
-    team::v1::{ListTeamsRequest, team_service_client::TeamServiceClient},
+    team::v1::{
+        ListTeamsRequest, SetTeamLeadRequest, membership_service_client::MembershipServiceClient,
+        team_service_client::TeamServiceClient,
+    },
 };
 use diwan_runtime::SystemClock;
 use diwan_testkit::eventually;
@@ -22,6 +26,9 @@ use crate::{
     dynamic::methods,
     support::{Fresh, PASSWORD, sign_up},
 };
+
+/// Who leads a team.
+pub const LEAD: &str = "team lead";
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -52,6 +59,7 @@ impl Crew {
         for (what, role, grants) in colleagues {
             people.insert(what, colleague(fresh, &door, &owner, role, grants).await);
         }
+        people.insert(LEAD, lead(fresh, &door, &owner).await);
         people.insert("owner of another account", sign_up(&door, "Another").await);
         let (principal, delegate) = principal(&door, &owner).await;
         people.insert("owner", owner);
@@ -80,7 +88,6 @@ async fn more_seats(fresh: &Fresh, door: &Door, owner: &Person) {
 }
 
 async fn colleague(fresh: &Fresh, door: &Door, owner: &Person, role: Role, grants: &[Grant]) -> Person {
-    let teams = TeamServiceClient::new(owner.way()).list_teams(ListTeamsRequest::default()).await.unwrap();
     let email = format!("{}@tests.example", request_id());
     let request = InviteUserRequest {
         request_id: request_id(),
@@ -88,7 +95,7 @@ async fn colleague(fresh: &Fresh, door: &Door, owner: &Person, role: Role, grant
         email: email.clone(),
         role: role.into(),
         grants: grants.iter().map(|grant| i32::from(*grant)).collect(),
-        team_ids: vec![teams.into_inner().teams[0].id.clone()],
+        team_ids: vec![first_team(owner).await],
         language: "en".into(),
     };
     UserServiceClient::new(owner.way()).invite_user(request).await.unwrap();
@@ -96,6 +103,25 @@ async fn colleague(fresh: &Fresh, door: &Door, owner: &Person, role: Role, grant
     let request = AcceptInvitationRequest { token, password: PASSWORD.into() };
     UserServiceClient::new(door.way()).accept_invitation(request).await.unwrap();
     door.sign_in(&email, PASSWORD).await.unwrap()
+}
+
+/// A USER who leads the team of all, which conversation has heard of.
+async fn lead(fresh: &Fresh, door: &Door, owner: &Person) -> Person {
+    let lead = colleague(fresh, door, owner, Role::User, &[]).await;
+    let team_id = first_team(owner).await;
+    let (request_id, user_id) = (request_id(), lead.user.id.clone());
+    let request = SetTeamLeadRequest { request_id, team_id: team_id.clone(), user_id, lead: true };
+    MembershipServiceClient::new(owner.way()).set_team_lead(request).await.unwrap();
+    eventually("the mark is known", LIMIT, async || {
+        BoardServiceClient::new(lead.way()).get_board(GetBoardRequest { team_id: team_id.clone() }).await.is_ok()
+    })
+    .await;
+    lead
+}
+
+async fn first_team(owner: &Person) -> String {
+    let teams = TeamServiceClient::new(owner.way()).list_teams(ListTeamsRequest::default()).await.unwrap();
+    teams.into_inner().teams[0].id.clone()
 }
 
 /// The token in the invitation that was sent to `email`.

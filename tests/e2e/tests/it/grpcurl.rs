@@ -38,6 +38,7 @@ const CALLS: &[(&str, &str)] = &[
     ("diwan.conversation.v1.ContactGroupService", "ListContactGroups"),
     ("diwan.conversation.v1.ConversationService", "ListConversations"),
     ("diwan.conversation.v1.DecisionService", "ExplainRouting"),
+    ("diwan.conversation.v1.BoardService", "GetBoard"),
     ("diwan.conversation.v1.HandlingService", "GetQueuePosition"),
     ("diwan.conversation.v1.InboxService", "ListAvailability"),
     ("diwan.conversation.v1.NoteService", "ListNotes"),
@@ -77,6 +78,7 @@ const CALLS: &[(&str, &str)] = &[
 /// What those of them answer that want an argument or another caller, or that find nothing in a new account.
 const REFUSALS: &[(&str, &str)] = &[
     ("GetArchiveProgress", "InvalidArgument"),
+    ("GetBoard", "InvalidArgument"),
     ("ListBotTurns", "PermissionDenied"),
     ("ListNotes", "InvalidArgument"),
     ("UndoClosing", "InvalidArgument"),

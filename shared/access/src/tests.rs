@@ -2,6 +2,7 @@
 
 mod cut;
 mod principals;
+mod retired;
 mod seen_before;
 
 use std::{sync::Arc, time::Duration};

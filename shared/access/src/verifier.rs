@@ -5,7 +5,7 @@ use std::sync::Arc;
 use diwan_fault::{Code, Fault};
 use diwan_proto::identity::v1::KeySet;
 use diwan_runtime::Clock;
-use http::{HeaderMap, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
 use uuid::Uuid;
 
 use crate::{
@@ -36,10 +36,10 @@ impl Verifier {
     /// UNAUTHENTICATED for a token that is not good; UNAVAILABLE, reason REVOCATION_UNKNOWN, for a user's or an operator's
     /// while identity has been silent for too long.
     pub fn caller(&self, headers: &HeaderMap, service: &str) -> Result<Caller, Fault> {
-        if let Some(token) = headers.get(SERVICE_TOKEN) {
+        if let Some(token) = only(headers, &SERVICE_TOKEN)? {
             return self.service(token.to_str().map_err(|_| unauthenticated("not ASCII"))?, service);
         }
-        let Some(header) = headers.get(AUTHORIZATION) else { return Ok(Caller::Nobody) };
+        let Some(header) = only(headers, &AUTHORIZATION)? else { return Ok(Caller::Nobody) };
         let (scheme, token) =
             header.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(|| unauthenticated("no scheme"))?;
         if !scheme.eq_ignore_ascii_case("bearer") {
@@ -152,6 +152,13 @@ impl Verifier {
         }
         Ok(())
     }
+}
+
+/// The value of a header that may be there once: of two of them, whoever reads the other one would see somebody else.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h HeaderValue>, Fault> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next();
+    if values.next().is_some() { Err(unauthenticated("two tokens")) } else { Ok(value) }
 }
 
 pub(crate) fn revoked() -> Fault {

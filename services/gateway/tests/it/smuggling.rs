@@ -1,6 +1,9 @@
 //! What a client may not say reaches no service, whether services are in this process or behind ports of their own.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    future::ready,
+    sync::{Arc, Mutex},
+};
 
 use diwan_access::Caller;
 use diwan_proto::{
@@ -11,7 +14,8 @@ use diwan_runtime::Env;
 use diwan_testkit::{Person, World, reason};
 use diwan_transport::{Front, Network, Peer, SERVICES};
 use http::HeaderMap;
-use tonic::{Code, Request};
+use http_body_util::{BodyExt as _, Full};
+use tonic::{Code, Request, body::Body, codegen::Service as _};
 
 use crate::support::{Scripted, encoded, gateway_to, good, listen, somebody, world};
 
@@ -24,7 +28,7 @@ impl Seen {
         let (seen, answer) = (self.clone(), encoded(answer));
         Scripted::default().on(method, move |request| {
             *seen.0.lock().unwrap() = request.headers().clone();
-            std::future::ready(good(answer.clone()))
+            ready(good(answer.clone()))
         })
     }
 
@@ -136,5 +140,91 @@ async fn a_timeout_that_cannot_be_read_is_refused_before_any_service_works_witho
         let told = (refused.code(), reason(&refused));
         assert_eq!(told, (Code::InvalidArgument, "TIMEOUT_UNREADABLE".to_owned()), "{place}");
         assert!(!seen.has("authorization"), "{place}: it reached a service");
+    }
+}
+
+/// The status of a raw call of `ListTeams` with these headers, and with these trailers behind its message.
+async fn call(mut front: Front, headers: &[(&str, &str)], trailers: HeaderMap) -> Option<String> {
+    let body = Full::new(encoded(&ListTeamsRequest::default())).with_trailers(ready(Some(Ok(trailers))));
+    let request = http::Request::post("http://diwan/diwan.team.v1.TeamService/ListTeams");
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let request = request.header("content-type", "application/grpc").body(Body::new(body)).unwrap();
+    let answer = front.call(request).await.unwrap();
+    answer.headers().get("grpc-status").map(|status| status.to_str().unwrap().to_owned())
+}
+
+/// The gateway's two, and a service's own door.
+async fn doors(world: &World, seen: &Seen) -> Vec<(&'static str, Front)> {
+    let own = Front::new("team", world.admission.clone(), seen.service("ListTeams", &ListTeamsResponse::default()));
+    both(world, seen).await.into_iter().chain([("own door", own)]).collect()
+}
+
+const UNAUTHENTICATED: &str = "16";
+
+#[tokio::test]
+async fn of_two_tokens_none_counts() {
+    let (world, seen) = (world([]), Seen::default());
+    let bearer = |person: &Person| format!("Bearer {}", world.token(person));
+    let (one, other) = (bearer(&somebody()), bearer(&Person::owner()));
+    for (place, door) in doors(&world, &seen).await {
+        let alone = call(door.clone(), &[("authorization", &one)], HeaderMap::new()).await;
+        assert_eq!(alone, None, "{place}: one is good");
+        for (first, second) in
+            [(&*one, &*other), (&one, &one), (&one, "Bearer forged"), ("Bearer forged", &one), ("", &one)]
+        {
+            let two = [("authorization", first), ("Authorization", second)];
+            let refused = call(door.clone(), &two, HeaderMap::new()).await;
+            assert_eq!(refused.as_deref(), Some(UNAUTHENTICATED), "{place}");
+        }
+        let joined = format!("{one}, {other}");
+        let refused = call(door, &[("authorization", &joined)], HeaderMap::new()).await;
+        assert_eq!(refused.as_deref(), Some(UNAUTHENTICATED), "{place}");
+    }
+    let own = Front::new("team", world.admission.clone(), seen.service("ListTeams", &ListTeamsResponse::default()));
+    let token = world.signer("identity").service_token("team").unwrap();
+    let two = [("diwan-service-token", "forged"), ("diwan-service-token", &*token)];
+    assert_eq!(call(own, &two, HeaderMap::new()).await.as_deref(), Some(UNAUTHENTICATED), "of services, too");
+}
+
+#[tokio::test]
+async fn what_stands_in_trailers_makes_nobody_somebody() {
+    let (world, seen) = (world([]), Seen::default());
+    let mut trailers = HeaderMap::new();
+    let service = world.signer("identity").service_token("team").unwrap();
+    for (name, value) in [
+        ("authorization", format!("Bearer {}", world.token(&Person::owner()))),
+        ("diwan-service-token", service),
+        ("diwan-client-address", "192.0.2.1".to_owned()),
+    ] {
+        trailers.insert(name, value.parse().unwrap());
+    }
+    for (place, door) in doors(&world, &seen).await {
+        let refused = call(door, &[], trailers.clone()).await;
+        assert_eq!(refused.as_deref(), Some(UNAUTHENTICATED), "{place}");
+        assert!(seen.0.lock().unwrap().is_empty(), "{place}: no service has seen it");
+    }
+}
+
+#[tokio::test]
+async fn internal_metadata_in_another_spelling_reaches_no_service() {
+    let (world, seen) = (world([]), Seen::default());
+    let bearer = format!("Bearer {}", world.token(&somebody()));
+    let odd = [
+        "Diwan-Client-Address",
+        "DIWAN-CLIENT-ADDRESS-BIN",
+        "Diwan-Service-Token-Bin",
+        "DIWAN-GATEWAY-TOKEN",
+        "diwan-origin",
+        "Diwan-Origin-Bin",
+        "X-DIWAN-User",
+        "GRPC-Status",
+        "Grpc-Message",
+    ];
+    for (place, gateway) in both(&world, &seen).await {
+        let headers: Vec<_> = odd.iter().map(|name| (*name, "Zm9yZ2Vk")).chain([("authorization", &*bearer)]).collect();
+        assert_eq!(call(gateway, &headers, HeaderMap::new()).await, None, "{place}");
+        let reached: Vec<_> = odd.into_iter().filter(|name| seen.has(name)).collect();
+        // The address that the gateway tells is the socket's; here there is none.
+        assert_eq!(reached, Vec::<&str>::new(), "{place}");
     }
 }

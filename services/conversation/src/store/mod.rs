@@ -52,6 +52,9 @@ pub mod transitions;
 pub mod unanswered;
 pub mod users;
 
+#[cfg(test)]
+mod lock_tests;
+
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
 use sqlx::PgConnection;

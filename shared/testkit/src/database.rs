@@ -6,6 +6,9 @@ use diwan_pglocal::Detached;
 use diwan_store::pool;
 use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, migrate::Migrator};
+use tempfile::TempDir;
+
+use crate::mutation;
 
 /// Enough for tests that let 32 tasks loose.
 const CONNECTIONS: u32 = 12;
@@ -24,6 +27,7 @@ pub struct TestDatabase {
     /// Holds the lock that says that the database is in use; the end of the session, even by kill -9, frees it.
     _owner: PgConnection,
     _cluster: Detached,
+    _proxy: Option<TempDir>,
 }
 
 impl TestDatabase {
@@ -35,9 +39,9 @@ impl TestDatabase {
         let name = unused_name(&mut owner).await;
         run(&mut owner, format!("create database {name} template {template}")).await;
         tokio::spawn(sweep(connect(&cluster, "postgres").await));
-        let url = cluster.url(&name);
+        let (url, proxy) = mutation::way(cluster.url(&name)).await;
         let pool = open(&url).await;
-        Self { pool, url, _owner: owner, _cluster: cluster }
+        Self { pool, url, _owner: owner, _cluster: cluster, _proxy: proxy }
     }
 
     /// One more pool of the same database, as another replica has.

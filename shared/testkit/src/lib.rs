@@ -23,6 +23,7 @@ mod database;
 mod distribution;
 mod eventually;
 mod feed;
+mod mutation;
 mod status;
 mod world;
 

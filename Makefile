@@ -5,12 +5,14 @@ CARGO ?= cargo
 PROFILE ?= dev
 TARGET := $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
-.PHONY: help run demo test bench check format protos protos-image sqlx clean
+.PHONY: help run demo test test-chaos test-mutation bench check format protos protos-image sqlx clean
 
 help:
 	@echo "make run     start Diwan on this machine (Ctrl-C ends it)"
 	@echo "make demo    the whole path once, with real mail servers on loopback (needs root)"
 	@echo "make test    every test"
+	@echo "make test-chaos     200,000 random operations while replicas are killed, then a recount (ARGS='--seed 7')"
+	@echo "make test-mutation  takes each predicate of the claim and each lock away: some test has to notice"
 	@echo "make bench   the figures and their bars, release build (PART=gateway for one part; a quiet machine)"
 	@echo "make check   format, lints, protos, queries, then every test"
 	@echo "make sqlx    write down what the databases say of each query, after a change of SQL"
@@ -26,6 +28,14 @@ demo: postgres mail
 test: postgres mail grpcurl grpcio
 	$(CARGO) build --workspace --bins
 	deploy/local/test.sh
+
+# A release build, so that the chaos is in the service and not in the waiting for it.
+test-chaos: postgres
+	$(CARGO) build --release --workspace --bins
+	@exec target/release/diwan-chaos $(ARGS)
+
+test-mutation: postgres
+	@exec deploy/local/mutation.sh $(ARGS)
 
 bench: postgres envoy
 	@deploy/local/debian-packages.sh bench

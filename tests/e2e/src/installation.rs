@@ -119,6 +119,33 @@ impl Installation {
         Ok(listen)
     }
 
+    /// Starts a process of `service` anew at the address that it had before it was killed. It may not serve yet.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn revive(&mut self, service: &str, name: &str, listen: SocketAddr) -> Result<(), Failure> {
+        let command = self.serve(service, listen)?;
+        // Before the gateway, which is the last: see `stop`.
+        self.processes.insert(0, (name.to_owned(), spawn(command, &self.options, name)?));
+        Ok(())
+    }
+
+    /// Ends PostgreSQL at once, as a crash does, and starts it again: it recovers from its log.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub async fn crash_postgres(&mut self) -> Result<(), Failure> {
+        let mut postgres =
+            self.postgres.take().ok_or("only an installation of separate processes owns its PostgreSQL")?;
+        let file = postgres.home().join("pgdata/postmaster.pid");
+        let pid = std::fs::read_to_string(file)?.lines().next().unwrap_or_default().parse()?;
+        kill(Pid::from_raw(pid), Signal::SIGQUIT)?;
+        postgres.ended().await?;
+        drop(postgres);
+        self.postgres = Some(Postgres::start(postgres_options(&self.options)).await?);
+        Ok(())
+    }
+
     /// Kills a process with SIGKILL, and returns when it is gone.
     ///
     /// # Errors
@@ -168,8 +195,7 @@ impl Installation {
 
     async fn separate(options: Options) -> Result<Self, Failure> {
         keys::ensure(&options.home.join("keys"), &keys::ISSUERS)?;
-        let postgres =
-            Postgres::start(PostgresOptions::new(options.postgres.clone(), options.home.join("postgres"))).await?;
+        let postgres = Postgres::start(postgres_options(&options)).await?;
         let mut addresses = Vec::new();
         for service in SERVICES {
             postgres.ensure_database(service).await?;
@@ -226,6 +252,10 @@ impl Installation {
             .await
             .map_err(|_| format!("Diwan was not ready within {READY_LIMIT:?}; see {}", log.display()).into())
     }
+}
+
+fn postgres_options(options: &Options) -> PostgresOptions {
+    PostgresOptions::new(options.postgres.clone(), options.home.join("postgres"))
 }
 
 /// Where the binaries of this build are: beside the one that asks, or above a test's.

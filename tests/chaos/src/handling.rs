@@ -1,0 +1,202 @@
+//! What people do with conversations: the holder most of the time, now and then somebody else, who is refused or faster.
+
+use std::time::{Duration, SystemTime};
+
+use diwan_e2e::{Failure, door::request_id};
+use diwan_proto::conversation::v1::{
+    AssignConversationRequest, CloseConversationRequest, Conversation, ConversationState, HandOverConversationRequest,
+    Priority, ReplyRequest, SetConversationTopicsRequest, SetPriorityRequest, SnoozeConversationRequest,
+    TakeConversationRequest, UnsnoozeConversationRequest, conversation_service_client::ConversationServiceClient,
+    handling_service_client::HandlingServiceClient, topic_service_client::TopicServiceClient,
+};
+use rand::{RngExt as _, rngs::StdRng, seq::IndexedRandom as _};
+
+use crate::{
+    board::Known,
+    call::{As, At, Ended},
+    operation::Outcome,
+    person::Person,
+    stage::Stage,
+};
+
+const HELD: [ConversationState; 2] = [ConversationState::Open, ConversationState::Snoozed];
+const UNCLOSED: [ConversationState; 3] =
+    [ConversationState::Open, ConversationState::Snoozed, ConversationState::Queued];
+
+/// Makes one call as `$person` about a conversation, and gives what it was answered with.
+macro_rules! ask {
+    ($stage:ident, $random:ident, $person:expr, $request:expr, $client:ident, $method:ident) => {
+        $stage
+            .call(As::Person($person), At::replica($random), &$request, |channel, request| async move {
+                $client::new(channel).$method(request).await
+            })
+            .await?
+    };
+}
+
+impl Stage {
+    /// Whoever holds it, or now and then the owner or anybody.
+    fn actor(&self, random: &mut StdRng, known: &Known) -> &Person {
+        let holder = known.holder.and_then(|id| self.agent(id)).map(AsRef::as_ref);
+        match random.random_range(0..20) {
+            0 => self.anybody(random),
+            1 => &self.owner,
+            _ => holder.unwrap_or(&self.owner),
+        }
+    }
+
+    pub(crate) fn anybody(&self, random: &mut StdRng) -> &Person {
+        self.agents.choose(random).map_or(&self.owner, |agent| agent)
+    }
+
+    fn shown(
+        &self,
+        cause: &'static str,
+        actor: &Person,
+        ended: Ended<Option<Conversation>>,
+    ) -> Result<Outcome, Failure> {
+        Ok(Some(match ended {
+            Ended::Refused(reason) => Ended::Refused(reason),
+            Ended::Answered(after) => {
+                let after = after.ok_or("no conversation in the answer")?;
+                self.board.seen(&after);
+                self.book.acted(cause, actor.id, &after);
+                Ended::Answered(())
+            }
+        }))
+    }
+
+    pub(crate) async fn reply(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
+        let Some(known) = self.board.some(random, &HELD) else { return Ok(None) };
+        let actor = self.actor(random, &known);
+        let request_id = request_id();
+        let text = request_id.clone();
+        let request = ReplyRequest { request_id, conversation_id: known.id.to_string(), text };
+        Ok(Some(match ask!(self, random, actor, request, ConversationServiceClient, reply) {
+            Ended::Refused(reason) => Ended::Refused(reason),
+            Ended::Answered(answer) => {
+                let message = answer.message.ok_or("no message in the answer")?;
+                self.book.told().replies.insert(message.id.parse()?, (message.conversation_id.parse()?, actor.id));
+                Ended::Answered(())
+            }
+        }))
+    }
+
+    pub(crate) async fn take(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
+        let states = [ConversationState::Queued];
+        let Some(known) = self.board.some(random, &states) else { return Ok(None) };
+        let actor = self.anybody(random);
+        let request = TakeConversationRequest { request_id: request_id(), conversation_id: known.id.to_string() };
+        let ended = ask!(self, random, actor, request, ConversationServiceClient, take_conversation);
+        self.shown("TAKEN", actor, ended.map(|answer| answer.conversation))
+    }
+
+    pub(crate) async fn assign(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
+        let Some(known) = self.board.some(random, &UNCLOSED) else { return Ok(None) };
+        let request = AssignConversationRequest {
+            request_id: request_id(),
+            conversation_id: known.id.to_string(),
+            user_id: self.anybody(random).id.to_string(),
+        };
+        let ended = ask!(self, random, &self.owner, request, HandlingServiceClient, assign_conversation);
+        self.shown("ASSIGNED", &self.owner, ended.map(|answer| answer.conversation))
+    }
+
+    pub(crate) async fn hand_over(&self, random: &mut StdRng, to_person: bool) -> Result<Outcome, Failure> {
+        let Some(known) = self.board.some(random, &HELD) else { return Ok(None) };
+        let actor = self.actor(random, &known);
+        let team = self.teams.choose(random).cloned().unwrap_or_default();
+        let (team_id, user_id) =
+            if to_person { (String::new(), self.anybody(random).id.to_string()) } else { (team, String::new()) };
+        let request = HandOverConversationRequest {
+            request_id: request_id(),
+            conversation_id: known.id.to_string(),
+            team_id,
+            user_id,
+            ..HandOverConversationRequest::default()
+        };
+        let ended = ask!(self, random, actor, request, HandlingServiceClient, hand_over_conversation);
+        self.shown("HANDED_OVER", actor, ended.map(|answer| answer.conversation))
+    }
+
+    pub(crate) async fn close(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
+        let Some(known) = self.board.some(random, &UNCLOSED) else { return Ok(None) };
+        let actor = self.actor(random, &known);
+        let request = CloseConversationRequest { request_id: request_id(), conversation_id: known.id.to_string() };
+        let ended = ask!(self, random, actor, request, ConversationServiceClient, close_conversation);
+        self.shown("CLOSED", actor, ended.map(|answer| answer.conversation))
+    }
+
+    pub(crate) async fn snooze(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
+        let Some(known) = self.board.some(random, &HELD) else { return Ok(None) };
+        let actor = self.actor(random, &known);
+        let until = SystemTime::now() + Duration::from_millis(random.random_range(2_000..8_000));
+        let request = SnoozeConversationRequest {
+            request_id: request_id(),
+            conversation_id: known.id.to_string(),
+            until: Some(until.into()),
+        };
+        let ended = ask!(self, random, actor, request, HandlingServiceClient, snooze_conversation);
+        self.shown("SNOOZED", actor, ended.map(|answer| answer.conversation))
+    }
+
+    pub(crate) async fn unsnooze(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
+        let Some(known) = self.board.some(random, &[ConversationState::Snoozed]) else { return Ok(None) };
+        let actor = self.actor(random, &known);
+        let request = UnsnoozeConversationRequest { request_id: request_id(), conversation_id: known.id.to_string() };
+        let ended = ask!(self, random, actor, request, HandlingServiceClient, unsnooze_conversation);
+        self.shown("WOKEN", actor, ended.map(|answer| answer.conversation))
+    }
+
+    pub(crate) async fn prioritize(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
+        let Some(known) = self.board.some(random, &UNCLOSED) else { return Ok(None) };
+        let actor = self.actor(random, &known);
+        let priority = Priority::try_from(random.random_range(1..5))?;
+        let request = SetPriorityRequest {
+            request_id: request_id(),
+            conversation_id: known.id.to_string(),
+            priority: priority.into(),
+        };
+        let ended = ask!(self, random, actor, request, HandlingServiceClient, set_priority);
+        self.labelled(ended.map(|answer| answer.conversation), false)
+    }
+
+    pub(crate) async fn label(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
+        let Some(known) = self.board.some(random, &UNCLOSED) else { return Ok(None) };
+        let actor = self.actor(random, &known);
+        let request = SetConversationTopicsRequest {
+            request_id: request_id(),
+            conversation_id: known.id.to_string(),
+            topic_ids: self.topics.choose(random).cloned().into_iter().collect(),
+        };
+        let ended = ask!(self, random, actor, request, TopicServiceClient, set_conversation_topics);
+        self.labelled(ended.map(|answer| answer.conversation), true)
+    }
+
+    fn labelled(&self, ended: Ended<Option<Conversation>>, topics: bool) -> Result<Outcome, Failure> {
+        Ok(Some(match ended {
+            Ended::Refused(reason) => Ended::Refused(reason),
+            Ended::Answered(after) => {
+                let after = after.ok_or("no conversation in the answer")?;
+                self.board.seen(&after);
+                self.book.labelled(&after, topics);
+                Ended::Answered(())
+            }
+        }))
+    }
+}
+
+impl<T> Ended<T> {
+    /// With something else in place of the answer.
+    pub(crate) fn map<O>(self, change: impl FnOnce(T) -> O) -> Ended<O> {
+        match self {
+            Self::Answered(answer) => Ended::Answered(change(answer)),
+            Self::Refused(reason) => Ended::Refused(reason),
+        }
+    }
+
+    /// Without the answer.
+    pub(crate) fn done(self) -> Outcome {
+        Some(self.map(drop))
+    }
+}

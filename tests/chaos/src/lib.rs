@@ -1,0 +1,214 @@
+//! Routing under chaos: several replicas of the conversation service on one PostgreSQL, many clients that do everything that chapters
+//! 2 to 5 know in random order, replicas killed with SIGKILL every few seconds, PostgreSQL crashed once. Afterwards everything is
+//! recounted: by plain SQL, by the service's own checker, and against what the clients were told.
+//!
+//! - `stage` is the installation and everybody in it; `operation` chooses what a client does, `customers`, `handling` and
+//!   `management` do it, `call` repeats it until its outcome is known, `book` notes what was told.
+//! - `desk` keeps inboxes open, `director` kills, `watch` looks on.
+//! - `settle` lets everything end, `audit` and `copies` find what is wrong.
+
+mod audit;
+mod board;
+mod book;
+mod call;
+mod copies;
+mod customers;
+mod desk;
+mod director;
+mod handling;
+mod management;
+mod operation;
+mod person;
+mod settle;
+mod stage;
+mod tally;
+mod watch;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use diwan_e2e::Failure;
+use futures::future::try_join_all;
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    stage::{Processes, Stage},
+    tally::Counts,
+};
+
+/// How long a stage of the run may take that has no limit of its own.
+const BEGINNING: Duration = Duration::from_mins(1);
+
+/// How much chaos.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Of the conversation service.
+    pub replicas: usize,
+    /// Clients at work at the same time.
+    pub clients: u64,
+    /// Operations of all clients together, at least.
+    pub operations: usize,
+    /// Agents.
+    pub agents: usize,
+    /// Teams, the fallback team included.
+    pub teams: usize,
+    /// The pause between two kills, give or take half of it.
+    pub kill_every: Duration,
+    /// Kills, at least: the clients go on until then.
+    pub kills: usize,
+    /// What is chosen follows from it.
+    pub seed: u64,
+    /// After so long the run has failed.
+    pub limit: Duration,
+}
+
+impl Plan {
+    /// What every run of the tests can afford.
+    pub fn short(seed: u64) -> Self {
+        Self {
+            replicas: 2,
+            clients: 16,
+            operations: 5_000,
+            agents: 8,
+            teams: 4,
+            kill_every: Duration::from_secs(8),
+            kills: 3,
+            seed,
+            limit: Duration::from_mins(8),
+        }
+    }
+
+    /// The whole of it.
+    pub fn long(seed: u64) -> Self {
+        Self {
+            replicas: 4,
+            clients: 64,
+            operations: 200_000,
+            agents: 24,
+            teams: 7,
+            kill_every: Duration::from_secs(4),
+            kills: 50,
+            seed,
+            limit: Duration::from_mins(45),
+        }
+    }
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// What goes on.
+    pub what: &'static str,
+    /// Operations done.
+    pub done: usize,
+    /// Replicas killed.
+    pub kills: usize,
+    /// Crashes of PostgreSQL.
+    pub crashes: usize,
+}
+
+/// What a run led to.
+#[derive(Debug)]
+pub struct Summary {
+    /// Operations by kind and outcome.
+    pub operations: Counts,
+    /// Why calls had to be repeated, and how often.
+    pub repeats: BTreeMap<String, u64>,
+    /// Replicas killed.
+    pub kills: usize,
+    /// Crashes of PostgreSQL.
+    pub crashes: usize,
+    /// How often was looked while everything went on.
+    pub looks: usize,
+    /// How long the operations took.
+    pub took: Duration,
+    /// Everything that is wrong.
+    pub violations: Vec<String>,
+}
+
+/// Runs a plan. `show` is told now and then where it stands.
+///
+/// # Errors
+/// When the installation does not start, a call finds no end, or the plan's limit is over.
+pub async fn run(plan: &Plan, show: impl Fn(Progress) + Sync) -> Result<Summary, Failure> {
+    let ran = timeout(plan.limit, perform(plan, &show));
+    ran.await.map_err(|_| format!("not over within {:?}", plan.limit))?
+}
+
+async fn perform(plan: &Plan, show: &(impl Fn(Progress) + Sync)) -> Result<Summary, Failure> {
+    let at = |what, done| Progress { what, done, kills: 0, crashes: 0 };
+    show(at("starting", 0));
+    let mut processes = stage::start(plan).await?;
+    let stage = Arc::new(Stage::set(plan, &processes).await?);
+    let pool = watch::open(processes.installation.database_url("conversation")).await?;
+    watch::set(&pool).await?;
+    let _desks = desk::open(&stage);
+    timeout(BEGINNING, overseen(&stage)).await.map_err(|_| "the owner's stream does not stand")?;
+    let begun = Instant::now();
+    let (worked, disturbed, looks, ()) = tokio::join!(
+        work(&stage, plan),
+        processes.disturb(&stage, plan),
+        watch::look(&stage, &pool),
+        report(&stage, show)
+    );
+    let took = begun.elapsed();
+    worked?;
+    disturbed?;
+    let violations = end(&stage, &processes, &pool, show).await?;
+    let homeless = (looks.homeless > 0)
+        .then(|| format!("{} of {} looks found a conversation without an active team", looks.homeless, looks.count));
+    let summary = Summary {
+        operations: stage.tally.operations(),
+        repeats: stage.tally.repeats(),
+        kills: stage.kills.load(Ordering::SeqCst),
+        crashes: stage.crashes.load(Ordering::SeqCst),
+        looks: looks.count,
+        took,
+        violations: violations.into_iter().chain(homeless).collect(),
+    };
+    Ok(summary)
+}
+
+/// Lets everything end, and finds what is wrong.
+async fn end(
+    stage: &Stage,
+    processes: &Processes,
+    pool: &sqlx::PgPool,
+    show: &(impl Fn(Progress) + Sync),
+) -> Result<Vec<String>, Failure> {
+    show(stage.progress("settling"));
+    let mut found = stage.settle(pool).await?;
+    show(stage.progress("draining"));
+    found.extend(stage.drain(pool).await?);
+    show(stage.progress("auditing"));
+    found.extend(copies::compare(processes, pool).await?);
+    found.extend(stage.audit(pool).await?);
+    Ok(found)
+}
+
+/// All clients, until they are done.
+async fn work(stage: &Arc<Stage>, plan: &Plan) -> Result<(), Failure> {
+    let clients = (0..plan.clients).map(|client| {
+        let (stage, plan) = (stage.clone(), plan.clone());
+        async move { tokio::spawn(async move { operation::work(&stage, &plan, client).await }).await? }
+    });
+    let worked = try_join_all(clients).await;
+    stage.over.store(true, Ordering::SeqCst);
+    worked.map(drop)
+}
+
+async fn overseen(stage: &Stage) {
+    while !stage.overseen.load(Ordering::SeqCst) {
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn report(stage: &Stage, show: &(impl Fn(Progress) + Sync)) {
+    while !stage.over.load(Ordering::SeqCst) {
+        show(stage.progress("operations"));
+        sleep(Duration::from_millis(500)).await;
+    }
+}

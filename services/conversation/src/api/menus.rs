@@ -22,9 +22,10 @@ pub fn menu(fields: &mut Fields, field: &str, asked: &proto::MenuBot) -> Menu {
     for (place, page) in asked.pages.iter().enumerate().filter(|_| fits) {
         pages.push(self::page(fields, &format!("{path}[{place}]"), (page, asked.pages.len()), language));
     }
-    let farewells = match asked.farewells.is_empty() {
-        true => Texts::new(),
-        false => texts(fields, &format!("{field}.farewells"), (&asked.farewells, language), (LONGEST_TEXT, false)),
+    let farewells = if asked.farewells.is_empty() {
+        Texts::new()
+    } else {
+        texts(fields, &format!("{field}.farewells"), (&asked.farewells, language), (LONGEST_TEXT, false))
     };
     let most = fields.number(&format!("{field}.most_misunderstood"), asked.most_misunderstood, 0..=MISUNDERSTOOD);
     let menu = Menu { default_language: language.to_owned(), pages, farewells, most_misunderstood: most };
@@ -76,9 +77,10 @@ fn texts(
     for (place, text) in asked.iter().enumerate() {
         let language = fields.language(&format!("{field}[{place}].language"), &text.language).tag();
         let path = format!("{field}[{place}].text");
-        let text = match one_line {
-            true => fields.line(&path, &text.text, 1..=longest),
-            false => fields.text(&path, &text.text, 1..=longest),
+        let text = if one_line {
+            fields.line(&path, &text.text, 1..=longest)
+        } else {
+            fields.text(&path, &text.text, 1..=longest)
         };
         texts.insert(language.to_owned(), text);
     }

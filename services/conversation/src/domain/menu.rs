@@ -121,9 +121,9 @@ impl Menu {
     fn question(&self, page: &Page, language: &str) -> String {
         let mut question = self.text(&page.texts, language).unwrap_or_default().to_owned();
         question.push('\n');
-        for (number, entry) in (1..).zip(&page.entries) {
+        for (number, entry) in (1_u32..).zip(&page.entries) {
             let label = self.text(&entry.labels, language).unwrap_or_default();
-            question.push_str(&format!("\n{number}. {label}"));
+            question.extend(["\n", &number.to_string(), ". ", label]);
         }
         question
     }

@@ -6,7 +6,8 @@ use diwan_fault::reason_of;
 use diwan_launch::Component as _;
 use diwan_proto::conversation::v1::{
     ConversationState, CreateRoutingRuleRequest, DeliveryState, ExternalBot, IngestMessageRequest,
-    ListConversationsRequest, RoutingConditions, SendBotReplyRequest, TransitionCause, UpdateBotRequest, ViolationKind,
+    ListConversationsRequest, RoutingConditions, SendBotReplyRequest, Transition, TransitionCause, UpdateBotRequest,
+    ViolationKind,
 };
 use diwan_runtime::{Env, MockClock, ids};
 use diwan_testkit::eventually;
@@ -40,7 +41,7 @@ impl Office {
     }
 
     async fn causes(&self, id: Uuid) -> Vec<TransitionCause> {
-        self.transitions(id).await.iter().map(|transition| transition.cause()).collect()
+        self.transitions(id).await.iter().map(Transition::cause).collect()
     }
 
     async fn sound(&self) {

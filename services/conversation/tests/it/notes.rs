@@ -30,13 +30,12 @@ async fn whoever_sees_a_conversation_notes_and_reads_and_nothing_is_sent() {
     assert_eq!((note.text.as_str(), note.author_id.clone()), ("He called twice.", agent.user.to_string()));
     assert_eq!(office.note(&agent, "note-1", id, "  He called twice.  ").await.unwrap(), note, "a retry adds nothing");
     loop {
-        match inbox.next().await {
-            // It may still hear of what came before it.
-            Shown::Changed(changed) if changed.cause() == TransitionCause::Note => {
-                assert_eq!(changed.conversation.unwrap().id, id.to_string());
-                break;
-            }
-            _ => {}
+        // It may still hear of what came before it.
+        if let Shown::Changed(changed) = inbox.next().await
+            && changed.cause() == TransitionCause::Note
+        {
+            assert_eq!(changed.conversation.unwrap().id, id.to_string());
+            break;
         }
     }
     for refused in

@@ -26,8 +26,12 @@ pub struct Team {
     pub slots: BTreeMap<usize, Slot>,
     /// Each automatic assignment by the fair count: the step and the user.
     pub log: Vec<(usize, usize)>,
+    /// The last step in which somebody got what another did not answer.
+    pub offered_again: Option<usize>,
     /// Since which step it has had no limit.
     pub unlimited_since: usize,
+    /// Since which step nobody has stood in for somebody who did not answer.
+    pub fair_since: usize,
     /// Whether what waits for an answer is offered to others when its holder goes OFFLINE.
     pub reassigns: bool,
 }
@@ -91,7 +95,9 @@ impl World {
             archived_to: None,
             slots: BTreeMap::new(),
             log: Vec::new(),
+            offered_again: None,
             unlimited_since: 0,
+            fair_since: 0,
             reassigns: false,
         };
         let user = User { enabled: true, availability: Availability::Offline };
@@ -184,6 +190,8 @@ impl World {
             assert!(limit.is_none_or(|limit| slot.open <= limit), "{user} is above the limit automatically");
             if made.counts {
                 self.teams[team].log.push((step, user));
+            } else {
+                self.teams[team].offered_again = Some(step);
             }
         }
     }
@@ -206,6 +214,8 @@ impl World {
         }
         self.conversations[conversation].asked.push(holder);
         self.queue(conversation, team, queued_at);
+        // Whoever stands in has the latest assignment of all, though fairness does not count it: equals are another order from then on.
+        self.teams[team].fair_since = self.step + 1;
     }
 
     /// And with all that somebody holds who has gone OFFLINE.

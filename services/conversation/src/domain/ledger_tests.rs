@@ -32,14 +32,15 @@ fn waiting() -> impl Strategy<Value = Vec<Waiting>> {
     let asked = prop_oneof![3 => Just(vec![]), 1 => prop::collection::vec(any::<prop::sample::Index>(), 1..6)];
     let one = (any::<u128>(), 1..9_i64, prop::sample::select(Priority::ALL.to_vec()), 0..50_i64, asked);
     prop::collection::vec(one, 0..20).prop_map(|drawn| {
-        let waiting = |(conversation, version, priority, queued, asked): (_, _, _, _, Vec<prop::sample::Index>)| Waiting {
-            conversation: Uuid::from_u128(conversation),
-            version,
-            priority,
-            queued_at: before(now(), queued).unwrap(),
-            // Places among the members, which `asked_among` makes ids of.
-            asked: asked.into_iter().map(|index| Uuid::from_u128(index.index(9) as u128)).collect(),
-        };
+        let waiting =
+            |(conversation, version, priority, queued, asked): (_, _, _, _, Vec<prop::sample::Index>)| Waiting {
+                conversation: Uuid::from_u128(conversation),
+                version,
+                priority,
+                queued_at: before(now(), queued).unwrap(),
+                // Places among the members, which `asked_among` makes ids of.
+                asked: asked.into_iter().map(|index| Uuid::from_u128(index.index(9) as u128)).collect(),
+            };
         drawn.into_iter().map(waiting).collect()
     })
 }
@@ -47,7 +48,8 @@ fn waiting() -> impl Strategy<Value = Vec<Waiting>> {
 /// With members who were asked, and one who has left.
 fn asked_among(agents: &[Agent], waiting: Vec<Waiting>) -> Vec<Waiting> {
     let user = |place: &Uuid| usize::try_from(place.as_u128()).ok().and_then(|place| agents.get(place));
-    let asked = |asked: Vec<Uuid>| asked.iter().map(|place| user(place).map_or(Uuid::max(), |agent| agent.user)).collect();
+    let asked =
+        |asked: Vec<Uuid>| asked.iter().map(|place| user(place).map_or(Uuid::max(), |agent| agent.user)).collect();
     waiting.into_iter().map(|one| Waiting { asked: asked(one.asked), ..one }).collect()
 }
 

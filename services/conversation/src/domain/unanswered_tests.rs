@@ -16,18 +16,18 @@ fn at(time: &str) -> Timestamp {
     format!("{date}T{time}:00Z").parse().unwrap()
 }
 
-fn nine_to_five() -> Option<Hours> {
+fn nine_to_five() -> Hours {
     let shift = Shift { start: 9 * 60, end: 17 * 60 };
     let mut schedule = Schedule::default();
     for day in schedule.week.iter_mut().take(5) {
         day.push(shift);
     }
-    Some(Hours::new(schedule, "UTC"))
+    Hours::new(schedule, "UTC")
 }
 
 fn rules(minutes: u64, when_offline: bool) -> Rules {
     let no_answer_after = (minutes > 0).then(|| Duration::from_mins(minutes));
-    Rules { no_answer_after, when_offline, hours: nine_to_five() }
+    Rules { no_answer_after, when_offline, hours: Some(nine_to_five()) }
 }
 
 fn held(since: &str, assigned: &str) -> Held {
@@ -47,7 +47,8 @@ fn minutes_without_an_answer_count_from_when_he_has_it_and_only_while_the_team_w
         let held = held(since, assigned);
         let before = at(assigned).max(at(since));
         assert_eq!(verdict(held, &rules, before), Verdict::StaysUntil(at(due)), "{since} {assigned}");
-        let expected = if due == "fri 17:00" { Verdict::StaysUntil(at("mon 09:00")) } else { Verdict::Goes(Cause::NoAnswer) };
+        let expected =
+            if due == "fri 17:00" { Verdict::StaysUntil(at("mon 09:00")) } else { Verdict::Goes(Cause::NoAnswer) };
         assert_eq!(verdict(held, &rules, at(due)), expected, "{since} {assigned}");
     }
 }
@@ -67,12 +68,17 @@ fn what_nobody_else_could_get_stays_and_is_looked_at_again_after_as_long() {
 
 #[test]
 fn what_an_agent_leaves_unanswered_goes_at_once_while_the_team_works_and_else_when_he_does_not_come_in_the_morning() {
-    let gone = |offline: &str| Held { offline_since: Some(at(offline)), others: false, ..held("fri 10:00", "fri 10:00") };
+    let gone =
+        |offline: &str| Held { offline_since: Some(at(offline)), others: false, ..held("fri 10:00", "fri 10:00") };
     let rules = rules(0, true);
     assert_eq!(verdict(gone("fri 11:00"), &rules, at("fri 11:00")), Verdict::Goes(Cause::HolderOffline));
     assert_eq!(verdict(gone("fri 17:10"), &rules, at("fri 17:10")), Verdict::StaysUntil(at("mon 09:05")));
     assert_eq!(verdict(gone("fri 17:10"), &rules, at("mon 09:05")), Verdict::Goes(Cause::HolderOffline));
-    assert_eq!(verdict(gone("fri 11:00"), &rules, at("fri 17:10")), Verdict::StaysUntil(at("mon 09:05")), "looked at late");
+    assert_eq!(
+        verdict(gone("fri 11:00"), &rules, at("fri 17:10")),
+        Verdict::StaysUntil(at("mon 09:05")),
+        "looked at late"
+    );
     let back = Held { offline_since: None, ..gone("fri 17:10") };
     assert_eq!(verdict(back, &rules, at("mon 09:05")), Verdict::Stays);
     let given_meanwhile = Held { assigned_at: at("fri 12:00"), ..gone("fri 11:00") };
@@ -83,7 +89,8 @@ fn what_an_agent_leaves_unanswered_goes_at_once_while_the_team_works_and_else_wh
 
 #[test]
 fn nothing_happens_to_what_is_answered_or_where_the_team_wants_nothing() {
-    let answered = Held { unanswered_since: None, offline_since: Some(at("fri 11:00")), ..held("fri 10:00", "fri 10:00") };
+    let answered =
+        Held { unanswered_since: None, offline_since: Some(at("fri 11:00")), ..held("fri 10:00", "fri 10:00") };
     assert_eq!(verdict(answered, &rules(1, true), at("fri 12:00")), Verdict::Stays);
     assert_eq!(verdict(held("fri 10:00", "fri 10:00"), &rules(0, false), at("fri 12:00")), Verdict::Stays);
 }

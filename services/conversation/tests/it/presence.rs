@@ -176,7 +176,10 @@ async fn streams_and_heartbeats_count_together() {
     beat(&office, &agent, ids::new_id(), true).await;
     drop(inbox);
     office.until("select count(*) from live_sessions where lease_until <= now() - interval '1 second'", 1).await;
-    assert_eq!((office.availability(&agent).await, own_since(&office, &agent).await), (AvailabilityState::Active, since));
+    assert_eq!(
+        (office.availability(&agent).await, own_since(&office, &agent).await),
+        (AvailabilityState::Active, since)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,7 +202,8 @@ async fn who_signs_out_is_gone_at_once_and_his_choice_with_him_unless_he_is_ther
     let office = Office::open(0).await;
     let agent = office.agent().await;
     let sessions = [ids::new_id(), ids::new_id()];
-    let choice = SetAvailabilityRequest { request_id: ids::new_id().to_string(), state: AvailabilityState::Watching.into() };
+    let choice =
+        SetAvailabilityRequest { request_id: ids::new_id().to_string(), state: AvailabilityState::Watching.into() };
     beat(&office, &agent, sessions[0], true).await;
     office.inbox().set_availability(in_session(&office, &agent, sessions[0], choice)).await.unwrap();
     let signed_out = |session: Uuid, version: i64| {
@@ -226,7 +230,8 @@ async fn a_choice_holds_in_whichever_sign_in_comes_back_first_after_a_lost_netwo
     let [desk, phone] = [ids::new_id(), ids::new_id()];
     beat(&office, &agent, desk, false).await;
     beat(&office, &agent, phone, false).await;
-    let choice = SetAvailabilityRequest { request_id: ids::new_id().to_string(), state: AvailabilityState::Watching.into() };
+    let choice =
+        SetAvailabilityRequest { request_id: ids::new_id().to_string(), state: AvailabilityState::Watching.into() };
     office.inbox().set_availability(in_session(&office, &agent, desk, choice)).await.unwrap();
     becomes(&office, &agent, AvailabilityState::Offline).await;
     beat(&office, &agent, phone, false).await;

@@ -83,8 +83,9 @@ impl Desk {
     /// Waits until everything whose time has come has been looked at.
     async fn looked(&self) {
         eventually("nothing is due", LIMIT, async || {
-            let due = sqlx::query_scalar::<_, i64>("select count(*) from answer_timers where due_at <= $1::timestamptz")
-                .bind(self.office.world.clock.now().to_string());
+            let due =
+                sqlx::query_scalar::<_, i64>("select count(*) from answer_timers where due_at <= $1::timestamptz")
+                    .bind(self.office.world.clock.now().to_string());
             due.fetch_one(self.office.pool()).await.unwrap() == 0
         })
         .await;
@@ -102,7 +103,8 @@ impl Desk {
 fn nine_to_five(team: &mut Team) {
     let shifts = vec![Shift { start_minute: 9 * 60, end_minute: 17 * 60 }];
     let day = |weekday: Weekday| WorkingDay { weekday: weekday.into(), shifts: shifts.clone() };
-    team.working_hours = Some(WorkingHours { days: vec![day(Weekday::Monday), day(Weekday::Tuesday)], holidays: vec![] });
+    team.working_hours =
+        Some(WorkingHours { days: vec![day(Weekday::Monday), day(Weekday::Tuesday)], holidays: vec![] });
     team.time_zone = "UTC".into();
 }
 
@@ -239,7 +241,8 @@ async fn with_two_conversations() -> (Office, [(Person, Inbox); 2], [(Uuid, Inge
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_goes_offline_keeps_what_he_has_answered_until_its_customer_writes_again() {
-    let (office, [(agent, inbox), (other, _others)], [(answered, mail), (unanswered, _)]) = with_two_conversations().await;
+    let (office, [(agent, inbox), (other, _others)], [(answered, mail), (unanswered, _)]) =
+        with_two_conversations().await;
     drop(inbox);
     office.held_by(&other, unanswered).await;
     office.until(TIMERS, 0).await;
@@ -278,7 +281,9 @@ async fn what_is_given_by_hand_to_somebody_who_is_away_stays_with_him() {
     office.until("select count(*) from presence where state = 'OFFLINE'", 1).await;
     let id = office.arrive().await;
     office.until("select count(*) from conversations where state = 'QUEUED'", 0).await;
-    let handling = diwan_proto::conversation::v1::handling_service_client::HandlingServiceClient::new(office.world.to("conversation"));
+    let handling = diwan_proto::conversation::v1::handling_service_client::HandlingServiceClient::new(
+        office.world.to("conversation"),
+    );
     let request = diwan_proto::conversation::v1::AssignConversationRequest {
         request_id: ids::new_id().to_string(),
         conversation_id: id.to_string(),

@@ -20,7 +20,7 @@ pub const BEGINNING: Hash = [0; 32];
 /// Of another layout, or of another thing, no hash is the same.
 const DOMAIN: &[u8] = b"diwan audit entry 1";
 /// What tells streams to look again and changes nothing.
-const NO_CHANGES: [&str; 1] = ["diwan.conversation.v1.InboxScopeChanged"];
+const NO_CHANGES: [&str; 2] = ["diwan.conversation.v1.InboxScopeChanged", "diwan.conversation.v1.BoardChanged"];
 
 /// What an entry says. It is stored as it is encoded once, and the hash covers those bytes.
 #[derive(Clone, PartialEq, Message)]

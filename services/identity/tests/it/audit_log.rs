@@ -84,8 +84,8 @@ impl Kept {
     async fn rewrite_without(&self, number: i64) {
         self.sql("delete from audit_entries where account_id = $1 and number = 2").await;
         assert_eq!(number, 2);
-        self.sql("update audit_entries set number = -number where account_id = $1 and number > 2").await;
-        self.sql("update audit_entries set number = -number - 1 where account_id = $1 and number < 0").await;
+        self.sql("update audit_entries set number = number + 100000 where account_id = $1 and number > 2").await;
+        self.sql("update audit_entries set number = number - 100001 where account_id = $1 and number > 100000").await;
         let entries: Vec<(i64, Vec<u8>)> =
             sqlx::query_as("select number, content from audit_entries where account_id = $1 order by number")
                 .bind(self.account())

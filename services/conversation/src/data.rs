@@ -141,7 +141,7 @@ pub static DATA: Data = Data {
                 "last_message_at",
                 "unanswered_since",
             ])
-            .withholds(&["wait_alerted", "asked", "replied_until"]),
+            .withholds(&["wait_alerted", "asked"]),
         Table::new("contacts", &["id"])
             .shows(&["account_id", "id", "name", "email", "country", "group_ids", "created_at"])
             .withholds(&["email_key", "bot_hour_began_at", "bot_starts"]),

@@ -209,7 +209,8 @@ impl Exporter<'_> {
 /// comes as a JSON object, which the table's own row type reads: so each column is compared as what it is.
 fn rows_of(table: &Table) -> String {
     let Table { name, account, .. } = table;
-    let (shown, fields) = (table.shown.join(", "), json_fields(table.key));
+    let shown = table.shown.join(", ");
+    let columns = [&[&*format!("{} as key", json_fields(table.key))], table.key].concat().join(", ");
     let (from, order) = if table.key.is_empty() {
         ("and $2::jsonb is null".to_owned(), String::new())
     } else {
@@ -221,11 +222,10 @@ fn rows_of(table: &Table) -> String {
         "select row, key from (
              select row, key, sum(octet_length(row)) over ({order} rows unbounded preceding) - octet_length(row) as bytes_before
              from (
-                 select (select row_to_json(shown)::text from (select {shown}) shown) as row, {fields} as key{columns}
+                 select (select row_to_json(shown)::text from (select {shown}) shown) as row, {columns}
                  from {name} where {account} = $1 {from} {order} limit $3
              ) found
-         ) following where bytes_before < $4",
-        columns = table.key.iter().map(|column| format!(", {column}")).collect::<String>(),
+         ) following where bytes_before < $4 order by bytes_before",
     )
 }
 

@@ -11,7 +11,7 @@ use diwan_account_data::{
     deletion::{Deletions, note},
     export::Exporter,
 };
-use diwan_runtime::{Clock as _, MockClock};
+use diwan_runtime::{Clock as _, MockClock, ids};
 use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, PgPool, migrate::Migrator};
 use uuid::Uuid;
@@ -29,9 +29,12 @@ pub struct Declared {
 
 #[derive(sqlx::FromRow)]
 struct Column {
-    table_name: String,
-    column_name: String,
-    udt_name: String,
+    #[sqlx(rename = "table_name")]
+    table: String,
+    #[sqlx(rename = "column_name")]
+    name: String,
+    #[sqlx(rename = "udt_name")]
+    kind: String,
     filled: bool,
 }
 
@@ -57,7 +60,7 @@ impl Declared {
         .expect("the columns");
         let mut tables: BTreeMap<String, Vec<Column>> = BTreeMap::new();
         for column in columns {
-            tables.entry(column.table_name.clone()).or_default().push(column);
+            tables.entry(column.table.clone()).or_default().push(column);
         }
         tables
     }
@@ -74,8 +77,7 @@ impl Declared {
         wrong.extend(declared.difference(&there).map(|table| format!("{table} is no table")));
         for table in self.data.tables.iter().filter(|table| !table.shown.is_empty()) {
             let decided: Vec<_> = table.shown.iter().chain(table.withheld).copied().collect();
-            let names: Vec<_> =
-                columns.get(table.name).into_iter().flatten().map(|column| &*column.column_name).collect();
+            let names: Vec<_> = columns.get(table.name).into_iter().flatten().map(|column| &*column.name).collect();
             wrong.extend(
                 names
                     .iter()
@@ -93,8 +95,7 @@ impl Declared {
             }
         }
         for table in self.data.others {
-            let has_account =
-                columns.get(*table).into_iter().flatten().any(|column| column.column_name == "account_id");
+            let has_account = columns.get(*table).into_iter().flatten().any(|column| column.name == "account_id");
             wrong.extend(has_account.then(|| format!("{table} has rows of accounts")));
         }
         wrong.extend(self.misplaced().await);
@@ -130,7 +131,7 @@ impl Declared {
         for table in self.data.tables {
             let of_table = columns.get(table.name).expect("a declared table");
             let filled: Vec<_> = of_table.iter().filter(|column| !column.filled).collect();
-            let names: Vec<_> = filled.iter().map(|column| column.column_name.as_str()).collect();
+            let names: Vec<_> = filled.iter().map(|column| column.name.as_str()).collect();
             let values: Vec<_> = filled.iter().map(|column| value(column, table, account)).collect();
             let rows = if table.key.is_empty() { 1 } else { ROWS };
             let insert = format!(
@@ -164,7 +165,7 @@ impl Declared {
 
     /// An export has each row of each table once, with what is shown and nothing that is withheld, and only of its account.
     pub async fn exports_every_row_and_no_secret(&self) {
-        let (account, other) = (Uuid::now_v7(), Uuid::now_v7());
+        let (account, other) = (ids::new_id(), ids::new_id());
         self.fill(account).await;
         self.fill(other).await;
         let files = self.export(account).await;
@@ -177,14 +178,14 @@ impl Declared {
             let lines: BTreeSet<_> = file.lines().collect();
             let rows = if table.key.is_empty() { 1 } else { ROWS };
             assert_eq!(
-                (file.lines().count(), lines.len() as i64),
-                (lines.len(), rows),
+                (file.lines().count(), i64::try_from(lines.len())),
+                (lines.len(), Ok(rows)),
                 "{}: each row once",
                 table.name
             );
             for column in columns.get(table.name).into_iter().flatten() {
-                let is_text = matches!(column.udt_name.as_str(), "text" | "_text" | "jsonb") && !column.filled;
-                if is_text && table.shown.contains(&&*column.column_name) {
+                let is_text = matches!(column.kind.as_str(), "text" | "_text" | "jsonb") && !column.filled;
+                if is_text && table.shown.contains(&&*column.name) {
                     assert!(file.contains(&mark(column)), "{} is shown", mark(column));
                 }
             }
@@ -192,8 +193,8 @@ impl Declared {
         let everything: String = files.into_values().collect();
         assert!(!everything.contains(&other.to_string()), "another account's rows");
         for column in columns.into_values().flatten() {
-            let table = self.data.tables.iter().find(|table| table.name == column.table_name);
-            if table.is_some_and(|table| !table.shown.contains(&&*column.column_name)) {
+            let table = self.data.tables.iter().find(|table| table.name == column.table);
+            if table.is_some_and(|table| !table.shown.contains(&&*column.name)) {
                 let hexadecimal = hex::encode(mark(&column));
                 assert!(
                     !everything.contains(&mark(&column)) && !everything.contains(&hexadecimal),
@@ -222,7 +223,7 @@ impl Declared {
 
     /// After a deletion no row says the account's id anywhere, but in the tables `kept`, and another account has all of its rows.
     pub async fn deletes_everything_but(&self, kept: &[&str]) {
-        let (account, other) = (Uuid::now_v7(), Uuid::now_v7());
+        let (account, other) = (ids::new_id(), ids::new_id());
         self.fill(account).await;
         self.fill(other).await;
         let before = self.mentions(other).await;
@@ -252,16 +253,16 @@ impl Declared {
 
 /// What a column's values begin with.
 fn mark(column: &Column) -> String {
-    format!("{}.{}#", column.table_name, column.column_name)
+    format!("{}.{}#", column.table, column.name)
 }
 
 /// An SQL expression over `n`.
 fn value(column: &Column, table: &Table, account: Uuid) -> String {
-    if column.column_name == table.account {
+    if column.name == table.account {
         return format!("'{account}'");
     }
     let text = format!("'{}{}-' || n", mark(column), account.simple());
-    match column.udt_name.as_str() {
+    match column.kind.as_str() {
         "uuid" => "gen_random_uuid()".into(),
         "_uuid" => "array[gen_random_uuid()]".into(),
         "text" => text,
@@ -274,6 +275,6 @@ fn value(column: &Column, table: &Table, account: Uuid) -> String {
         "timestamptz" => "now()".into(),
         "date" => "current_date".into(),
         "inet" => "'192.0.2.1'".into(),
-        other => panic!("say how {}.{} of type {other} is filled", column.table_name, column.column_name),
+        other => panic!("say how {}.{} of type {other} is filled", column.table, column.name),
     }
 }

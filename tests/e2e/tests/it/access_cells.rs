@@ -280,8 +280,8 @@ impl Stage {
     async fn doors(&self, method: &MethodDescriptor) -> Vec<Door> {
         let package = method.parent_service().full_name().split('.').nth(1).unwrap().to_owned();
         let owner = match package.as_str() {
-            // Every service has a feed of its own; identity's stands for all.
-            "feed" => "identity",
+            // Every service has a feed and data of its own; identity's stand for all.
+            "feed" | "export" => "identity",
             package => SERVICES.into_iter().find(|service| *service == package).unwrap(),
         };
         let gateway = Door { channel: self.gateway.clone(), service: "gateway", owner, is_gateway: true };

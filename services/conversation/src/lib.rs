@@ -23,12 +23,12 @@ use diwan_account_data::{AccountDataServer, deletion::Deletions};
 use diwan_feed::FeedServer;
 use diwan_launch::{Component, Context};
 use diwan_proto::conversation::v1::{
-    archive_service_server::ArchiveServiceServer, bot_service_server::BotServiceServer,
-    bot_turn_service_server::BotTurnServiceServer, contact_group_service_server::ContactGroupServiceServer,
-    note_service_server::NoteServiceServer, board_service_server::BoardServiceServer,
-    checker_service_server::CheckerServiceServer, conversation_service_server::ConversationServiceServer,
-    decision_service_server::DecisionServiceServer, handling_service_server::HandlingServiceServer,
-    inbox_service_server::InboxServiceServer, ingest_service_server::IngestServiceServer,
+    archive_service_server::ArchiveServiceServer, board_service_server::BoardServiceServer,
+    bot_service_server::BotServiceServer, bot_turn_service_server::BotTurnServiceServer,
+    checker_service_server::CheckerServiceServer, contact_group_service_server::ContactGroupServiceServer,
+    conversation_service_server::ConversationServiceServer, decision_service_server::DecisionServiceServer,
+    handling_service_server::HandlingServiceServer, inbox_service_server::InboxServiceServer,
+    ingest_service_server::IngestServiceServer, note_service_server::NoteServiceServer,
     presence_service_server::PresenceServiceServer, routing_rule_service_server::RoutingRuleServiceServer,
     simulation_service_server::SimulationServiceServer, topic_service_server::TopicServiceServer,
 };
@@ -41,7 +41,9 @@ use crate::{
     api::{Api, simulations},
     app::App,
     config::Settings,
-    worker::{alerts, archiver, bots, feeds, hub, hub::Hub, janitor, presence, reassigner, router, sender, shifts, unanswered},
+    worker::{
+        alerts, archiver, bots, feeds, hub, hub::Hub, janitor, presence, reassigner, router, sender, shifts, unanswered,
+    },
 };
 
 pub(crate) use crate::error::Error;

@@ -55,12 +55,18 @@ impl HandlingService for Api {
         let to = Destination { team: None, user: Some(fields.uuid("user_id", &message.user_id)) };
         fields.finish()?;
         let answer = self
-            .hand_over((&caller, "AssignConversation", Cause::Assigned), (&request_id, &message), (id, ""), to, |moved| {
-                Ok(AssignConversationResponse {
-                    conversation: Some(shown(&moved.conversation, &caller)?),
-                    over_limit: moved.over_limit,
-                })
-            })
+            .hand_over(
+                (&caller, "AssignConversation", Cause::Assigned),
+                (&request_id, &message),
+                (id, ""),
+                to,
+                |moved| {
+                    Ok(AssignConversationResponse {
+                        conversation: Some(shown(&moved.conversation, &caller)?),
+                        over_limit: moved.over_limit,
+                    })
+                },
+            )
             .await?;
         Ok(Response::new(answer))
     }

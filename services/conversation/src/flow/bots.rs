@@ -126,14 +126,16 @@ async fn require(tx: &mut Tx, account: Uuid, content: &Content) -> Result<(), Er
     Ok(())
 }
 
-fn with(bot: Bot, content: &Content) -> Bot {
+fn with(mut bot: Bot, content: &Content) -> Bot {
     let (menu, external) = match &content.kind {
         Kind::Menu(menu) => (Some(Json(menu.clone())), None),
         Kind::External(principal, seconds) => (None, Some((*principal, *seconds))),
     };
-    let (principal_id, answer_seconds) = external.unzip();
-    let patience_seconds = content.patience_seconds;
-    Bot { name: content.name.clone(), menu, principal_id, answer_seconds, patience_seconds, ..bot }
+    bot.name.clone_from(&content.name);
+    bot.menu = menu;
+    (bot.principal_id, bot.answer_seconds) = external.unzip();
+    bot.patience_seconds = content.patience_seconds;
+    bot
 }
 
 async fn save(tx: &mut Tx, account: Uuid, bot: Bot, now: Timestamp) -> Result<Bot, Error> {

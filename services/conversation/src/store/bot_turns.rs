@@ -14,6 +14,7 @@ use crate::{Error, domain::menu::Place};
 
 /// Whose turn it is in a conversation with a bot.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_field_names, reason = "as the columns are named")]
 pub struct Turn {
     pub conversation_id: Uuid,
     pub bot_id: Uuid,

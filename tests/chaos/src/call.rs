@@ -11,7 +11,7 @@ use tonic_types::StatusExt as _;
 use crate::{person::Person, stage::Stage};
 
 /// How long one try may take.
-const TRY: Duration = Duration::from_secs(60);
+const TRY: Duration = Duration::from_mins(1);
 /// How long somebody goes on trying: replicas and database are never away for so long.
 const PATIENCE: Duration = Duration::from_mins(4);
 

@@ -1,12 +1,10 @@
 //! Customers: they write, come back, and write again.
 
-use std::time::SystemTime;
-
 use diwan_e2e::Failure;
 use diwan_proto::conversation::v1::{
     ConversationState, IngestMessageRequest, ingest_service_client::IngestServiceClient,
 };
-use diwan_runtime::ids;
+use diwan_runtime::{Clock as _, SystemClock, ids};
 use rand::{RngExt as _, rngs::StdRng};
 use uuid::Uuid;
 
@@ -14,7 +12,7 @@ use crate::{
     board::Known,
     call::{As, At, Ended},
     operation::Outcome,
-    stage::Stage,
+    stage::{Stage, timestamp},
 };
 
 /// Some of these words stand in each message, for the routing rules.
@@ -62,7 +60,7 @@ impl Stage {
             text: format!("Please help with my {}.", WORDS[random.random_range(0..WORDS.len())]),
             rfc_message_id: rfc.clone(),
             references: thread.iter().map(|known| known.thread.clone()).collect(),
-            received_at: Some(SystemTime::now().into()),
+            received_at: Some(timestamp(SystemClock.now())),
             ..IngestMessageRequest::default()
         };
         let at = At::replica(random);

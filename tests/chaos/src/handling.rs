@@ -1,6 +1,6 @@
 //! What people do with conversations: the holder most of the time, now and then somebody else, who is refused or faster.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use diwan_e2e::{Failure, door::request_id};
 use diwan_proto::conversation::v1::{
@@ -9,6 +9,7 @@ use diwan_proto::conversation::v1::{
     TakeConversationRequest, UnsnoozeConversationRequest, conversation_service_client::ConversationServiceClient,
     handling_service_client::HandlingServiceClient, topic_service_client::TopicServiceClient,
 };
+use diwan_runtime::{Clock as _, SystemClock, clock::after};
 use rand::{RngExt as _, rngs::StdRng, seq::IndexedRandom as _};
 
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     call::{As, At, Ended},
     operation::Outcome,
     person::Person,
-    stage::Stage,
+    stage::{Stage, timestamp},
 };
 
 const HELD: [ConversationState; 2] = [ConversationState::Open, ConversationState::Snoozed];
@@ -130,11 +131,11 @@ impl Stage {
     pub(crate) async fn snooze(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
         let Some(known) = self.board.some(random, &HELD) else { return Ok(None) };
         let actor = self.actor(random, &known);
-        let until = SystemTime::now() + Duration::from_millis(random.random_range(2_000..8_000));
+        let until = after(SystemClock.now(), Duration::from_millis(random.random_range(2_000..8_000)));
         let request = SnoozeConversationRequest {
             request_id: request_id(),
             conversation_id: known.id.to_string(),
-            until: Some(until.into()),
+            until: Some(timestamp(until)),
         };
         let ended = ask!(self, random, actor, request, HandlingServiceClient, snooze_conversation);
         self.shown("SNOOZED", actor, ended.map(|answer| answer.conversation))
@@ -196,6 +197,7 @@ impl<T> Ended<T> {
     }
 
     /// Without the answer.
+    #[expect(clippy::unnecessary_wraps, reason = "what operations return")]
     pub(crate) fn done(self) -> Outcome {
         Some(self.map(drop))
     }

@@ -59,6 +59,7 @@ impl Stage {
         Ok(ask!(self, at, person, request, InboxServiceClient, set_availability).done())
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "what operations return")]
     pub(crate) fn come_or_go(&self, random: &mut StdRng) -> Outcome {
         let agent = self.anybody(random);
         agent.want(!agent.is_wanted() || random.random_bool(0.3));
@@ -140,7 +141,7 @@ impl Stage {
 
     /// Somebody joins a team.
     pub(crate) async fn join(&self, team_id: String, user_id: String) -> Result<Outcome, Failure> {
-        let request = AddMemberRequest { request_id: request_id(), team_id, user_id, ..AddMemberRequest::default() };
+        let request = AddMemberRequest { request_id: request_id(), team_id, user_id };
         Ok(ask!(self, At::Gateway, &self.owner, request, MembershipServiceClient, add_member).done())
     }
 

@@ -212,7 +212,7 @@ impl Stage {
         let email = format!("{}@{}.example", request_id(), &request_id()[24..]);
         let team = |number: usize| self.teams[number % self.teams.len()].clone();
         let mut team_ids = vec![team(number)];
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             team_ids.push(team(number + 1));
         }
         let request = InviteUserRequest {
@@ -301,4 +301,9 @@ async fn invitation(processes: &Processes, email: &str) -> Result<String, Failur
 fn lazy(address: SocketAddr) -> Result<Channel, Failure> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?.connect_timeout(Duration::from_secs(5));
     Ok(endpoint.connect_lazy())
+}
+
+/// A time as the protocol says it.
+pub(crate) fn timestamp(time: jiff::Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
 }

@@ -114,7 +114,7 @@ async fn replay_all(app: &App, account: Uuid, asked: Asked, out: &Out) -> Result
     for (done, (team, plan)) in asked.teams.into_iter().enumerate() {
         let run = Run { app, of: (account, team), period: asked.period, out, count: (done, total) };
         let outcome = run.replay(plan).await?;
-        for words in response::of_team(team, outcome) {
+        for words in response::of_team(team, &outcome) {
             if out.send(Ok(words)).await.is_err() {
                 return Ok(());
             }

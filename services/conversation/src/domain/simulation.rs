@@ -28,6 +28,7 @@ pub const REACTION: Duration = Duration::from_millis(50);
 
 /// What is to be otherwise.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::option_option, reason = "as it was, or another value, and no limit and no hours are values")]
 pub struct Plan {
     /// Another limit; inside: `None` for no limit.
     pub limit: Option<Option<i32>>,

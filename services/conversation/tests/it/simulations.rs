@@ -181,7 +181,7 @@ async fn work(office: &Office, agents: &[Person], round: u64) {
         }
         10 => {
             let Some((id, _)) = any(office, "QUEUED", round).await else { return };
-            let priority = if round % 2 == 0 { Priority::High } else { Priority::Low };
+            let priority = if round.is_multiple_of(2) { Priority::High } else { Priority::Low };
             let request = SetPriorityRequest {
                 request_id: ids::new_id().to_string(),
                 conversation_id: id.to_string(),
@@ -192,7 +192,7 @@ async fn work(office: &Office, agents: &[Person], round: u64) {
             drop(office.take(agent, id).await);
         }
         _ => {
-            let state = if round % 4 == 0 { AvailabilityState::Watching } else { AvailabilityState::Active };
+            let state = if round.is_multiple_of(4) { AvailabilityState::Watching } else { AvailabilityState::Active };
             let request = SetAvailabilityRequest { request_id: ids::new_id().to_string(), state: state.into() };
             drop(office.inbox().set_availability(office.world.request(agent, request)).await);
         }

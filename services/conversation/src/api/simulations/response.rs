@@ -35,7 +35,7 @@ pub fn progress(
 }
 
 /// What would have gone otherwise in a team, and then its result.
-pub fn of_team(team: Uuid, outcome: Outcome) -> Vec<SimulateRoutingResponse> {
+pub fn of_team(team: Uuid, outcome: &Outcome) -> Vec<SimulateRoutingResponse> {
     let mut words: Vec<Word> = outcome
         .differences
         .chunks(CHUNK)
@@ -44,7 +44,7 @@ pub fn of_team(team: Uuid, outcome: Outcome) -> Vec<SimulateRoutingResponse> {
             Word::Differences(SimulatedDifferences { team_id: team.to_string(), differences })
         })
         .collect();
-    words.push(Word::Result(result(team, &outcome)));
+    words.push(Word::Result(result(team, outcome)));
     words.into_iter().map(|word| SimulateRoutingResponse { word: Some(word) }).collect()
 }
 

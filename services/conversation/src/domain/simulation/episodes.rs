@@ -120,7 +120,9 @@ pub fn episodes(team: Uuid, steps: &[Step], waiting: Vec<Episode>, urgencies: &[
     let mut all = waiting;
     for steps in steps.chunk_by(|one, next| one.conversation == next.conversation) {
         let mut reader = Reader { team, all: &mut all, current: None };
-        steps.iter().for_each(|step| reader.read(step));
+        for step in steps {
+            reader.read(step);
+        }
     }
     for episode in &mut all {
         if let Some(changes) = changes.get(&episode.conversation) {
@@ -206,15 +208,13 @@ impl Reader<'_> {
 
     /// The episode that waits: one that came before the first step that is known begins here.
     fn queued(&mut self, step: &Step) -> usize {
-        match self.current {
-            Some(index) => index,
-            None => {
-                let since = step.queued_since.unwrap_or(step.at).min(step.at);
-                let index = self.enter(step, since);
-                self.all[index].offer = None;
-                index
-            }
+        if let Some(index) = self.current {
+            return index;
         }
+        let since = step.queued_since.unwrap_or(step.at).min(step.at);
+        let index = self.enter(step, since);
+        self.all[index].offer = None;
+        index
     }
 
     fn given(&mut self, step: &Step) {

@@ -141,7 +141,9 @@ impl Course {
             .filter_map(|index| self.stays[*index].waiting.as_ref())
             .map(|w| w.conversation)
             .collect();
-        waiting.into_iter().for_each(|conversation| self.prioritize(conversation, Priority::default()));
+        for conversation in waiting {
+            self.prioritize(conversation, Priority::default());
+        }
     }
 
     /// The first of the queue.

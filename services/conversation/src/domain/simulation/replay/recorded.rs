@@ -78,9 +78,10 @@ impl Replay {
     pub(super) fn returned(&mut self, id: Uuid, entry: &Entry) -> Option<bool> {
         let (agents, accepted) = (entry.agents(self.now)?, !entry.given()?.is_empty());
         let agent = agents.first().map(|agent| agent.user).or(entry.stranger())?;
-        match agents.is_empty() {
-            true => self.seats.see_stranger(agent),
-            false => self.seats.see(&agents, false, self.parted),
+        if agents.is_empty() {
+            self.seats.see_stranger(agent);
+        } else {
+            self.seats.see(&agents, false, self.parted);
         }
         let index = self.offered.get(&id).copied();
         let differs = self.differs((entry.limit(), entry.is_open()));

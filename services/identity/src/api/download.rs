@@ -11,7 +11,10 @@ use tonic::Status;
 use crate::{
     domain::archive,
     error::Error,
-    store::exports::{self, File, Ready, Task},
+    store::{
+        export_pieces::{self, File},
+        exports::{Ready, Task},
+    },
 };
 
 /// The most bytes of one message.
@@ -72,7 +75,7 @@ impl Writer {
         self.pad(size).await?;
         let mut after = 0;
         loop {
-            let files = exports::files(&mut *self.pool.acquire().await?, self.task, after, ROWS).await?;
+            let files = export_pieces::files(&mut *self.pool.acquire().await?, self.task, after, ROWS).await?;
             let Some(last) = files.last() else { break };
             after = last.number;
             for file in &files {
@@ -90,7 +93,7 @@ impl Writer {
         self.bytes(archive::header(&file.path, bytes, time).to_vec().into()).await?;
         let (mut left, mut next) = (bytes, file.number);
         while left > 0 {
-            let pieces = exports::pieces(&mut *self.pool.acquire().await?, self.task, next, ROWS).await?;
+            let pieces = export_pieces::pieces(&mut *self.pool.acquire().await?, self.task, next, ROWS).await?;
             if pieces.is_empty() {
                 // It was let go meanwhile.
                 return Err(Error::ExportNotFound.into());

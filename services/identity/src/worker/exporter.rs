@@ -28,7 +28,8 @@ use crate::{
     effects::Effects,
     error::Error,
     store::{
-        exports::{self, Page, Part, Piece, Ready, Task},
+        export_pieces::{self, Page, Piece},
+        exports::{self, Part, Ready, Task},
         jobs::{Effect, Job},
     },
 };
@@ -142,7 +143,7 @@ impl Exporter {
             let is_where_it_was =
                 open.is_some_and(|open| (open.position, &open.cursor) == (part.position, &part.cursor));
             if is_where_it_was {
-                exports::append(tx, task, &part, &page, (count, lease)).await?;
+                export_pieces::append(tx, task, &part, &page, (count, lease)).await?;
             }
             Ok::<_, Error>(is_where_it_was)
         });
@@ -219,7 +220,7 @@ impl Exporter {
         self.place(task).clear().await.map_err(Error::Blob)?;
         loop {
             let done = self.effects.database.transaction("delete export", async |tx: &mut PgConnection| {
-                exports::delete_some(tx, task, CHUNK).await
+                export_pieces::delete_some(tx, task, CHUNK).await
             });
             if done.await? {
                 return Ok(Step::Over);

@@ -49,6 +49,24 @@ pub trait Handler: Send + Sync + 'static {
     /// The feed stops at this event and tries it again with growing delays, until it succeeds.
     fn apply(&self, tx: &mut PgConnection, event: &Event) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
+    /// Writes the effects of events that follow one another, as [`Handler::apply`] does of one: for a handler that can write many at
+    /// once.
+    ///
+    /// # Errors
+    /// The index of the event that cannot be applied, and why. Those before it are then applied without it.
+    fn apply_all(
+        &self,
+        tx: &mut PgConnection,
+        events: &[&Event],
+    ) -> impl Future<Output = Result<(), (usize, Self::Error)>> + Send {
+        async move {
+            for (index, event) in events.iter().enumerate() {
+                self.apply(tx, event).instrument(event.span()).await.map_err(|error| (index, error))?;
+            }
+            Ok(())
+        }
+    }
+
     /// Called after events were applied and committed, e.g. to wake workers of this process.
     fn committed(&self) {}
 
@@ -202,9 +220,9 @@ impl<H: Handler> Consumer<H> {
                     let index = fresh.first().map_or(0, |(index, _)| *index);
                     return Err(Left::Event { index, source: Box::new(error) });
                 }
-                for (index, event) in fresh {
-                    let applied = self.handler.apply(tx, event).instrument(event.span()).await;
-                    applied.map_err(|error| Left::Event { index, source: Box::new(error) })?;
+                if let Err((place, error)) = self.handler.apply_all(tx, &only).await {
+                    let index = fresh.get(place).map_or(0, |(index, _)| *index);
+                    return Err(Left::Event { index, source: Box::new(error) });
                 }
                 if last.position > stored {
                     cursor::save(tx, self.name, last.position).await.map_err(diwan_store::Error::from)?;

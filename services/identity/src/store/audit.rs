@@ -13,13 +13,21 @@ use crate::{
     error::Error,
 };
 
-/// Keeps what a feed told until it stands in the chain.
-pub async fn receive(tx: &mut PgConnection, account: Uuid, event_id: &Hash, content: &Content) -> Result<(), Error> {
+/// What a feed told: of which account, the event's id, and what goes into the chain.
+pub type Told = (Uuid, Hash, Content);
+
+/// Keeps what a feed told, in this order, until it stands in the chain.
+pub async fn receive(tx: &mut PgConnection, told: &[Told]) -> Result<(), Error> {
     sqlx::query!(
-        "insert into audit_inbox (account_id, event_id, content) values ($1, $2, $3) on conflict do nothing",
-        account,
-        event_id.as_slice(),
-        content.encode_to_vec(),
+        "insert into audit_inbox (account_id, event_id, content)
+         select account_id, event_id, content
+         from unnest($1::uuid[], $2::bytea[], $3::bytea[]) with ordinality as told (account_id, event_id, content, place)
+         where not exists (select from account_deletions d where d.account_id = told.account_id)
+         order by place
+         on conflict do nothing",
+        &column(told, |(account, ..)| *account),
+        &column(told, |(_, event_id, _)| event_id.to_vec()),
+        &column(told, |(.., content)| content.encode_to_vec()),
     )
     .execute(tx)
     .instrument(span("receive audit event"))
@@ -108,29 +116,28 @@ pub async fn append(
     entries: &[(Entry, Content)],
     head: Head,
 ) -> Result<(), Error> {
-    for (entry, content) in entries {
-        sqlx::query!(
-            "insert into audit_entries (account_id, number, event_id, hash, content, occurred_at, actor, acting_for, method,
-                                        call, entity_kind, entity_id, entity_version)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-            account,
-            entry.number,
-            entry.event_id,
-            entry.hash,
-            entry.content,
-            content.occurred_at().to_sqlx() as _,
-            content.actor(),
-            content.acting_for(),
-            content.method(),
-            content.call(),
-            content.entity_kind,
-            content.entity(),
-            content.entity_version,
-        )
-        .execute(&mut *tx)
-        .instrument(span("append audit entry"))
-        .await?;
-    }
+    sqlx::query!(
+        "insert into audit_entries (account_id, number, event_id, hash, content, occurred_at, actor, acting_for, method,
+                                    call, entity_kind, entity_id, entity_version)
+         select $1, * from unnest($2::bigint[], $3::bytea[], $4::bytea[], $5::bytea[], $6::timestamptz[], $7::text[], $8::text[],
+                                  $9::text[], $10::text[], $11::text[], $12::uuid[], $13::bigint[])",
+        account,
+        &column(entries, |(entry, _)| entry.number),
+        &column(entries, |(entry, _)| entry.event_id.clone()),
+        &column(entries, |(entry, _)| entry.hash.clone()),
+        &column(entries, |(entry, _)| entry.content.clone()),
+        &column(entries, |(_, content)| content.occurred_at().to_sqlx()) as _,
+        &column(entries, |(_, content)| content.actor()) as _,
+        &column(entries, |(_, content)| content.acting_for()) as _,
+        &column(entries, |(_, content)| content.method()) as _,
+        &column(entries, |(_, content)| content.call()) as _,
+        &column(entries, |(_, content)| content.entity_kind.as_str()) as _,
+        &column(entries, |(_, content)| content.entity()) as _,
+        &column(entries, |(_, content)| content.entity_version),
+    )
+    .execute(&mut *tx)
+    .instrument(span("append audit entries"))
+    .await?;
     sqlx::query!(
         "update audit_heads set number = $2, hash = $3 where account_id = $1",
         account,
@@ -141,6 +148,10 @@ pub async fn append(
     .instrument(span("move audit head"))
     .await?;
     Ok(())
+}
+
+fn column<'a, T, V>(rows: &'a [T], value: impl Fn(&'a T) -> V) -> Vec<V> {
+    rows.iter().map(value).collect()
 }
 
 /// What is looked for; `None` does not filter.

@@ -11,7 +11,7 @@ use super::BELL;
 use crate::{
     domain::audit::{Content, event_id},
     error::Error,
-    store::audit,
+    store::audit::{self, Told},
 };
 
 /// The services with a feed, and under which name its cursor is kept.
@@ -40,13 +40,30 @@ impl Handler for Gatherer {
     type Error = Error;
 
     async fn apply(&self, tx: &mut PgConnection, event: &Event) -> Result<(), Error> {
-        let Some(content) = Content::of(self.service, event).map_err(diwan_store::Error::from)? else { return Ok(()) };
-        let account = if content.is_operators_call() { known(tx, event.account).await? } else { event.account };
-        audit::receive(tx, account, &event_id(self.service, event), &content).await
+        self.apply_all(tx, &[event]).await.map_err(|(_, error)| error)
+    }
+
+    /// A busy account tells thousands of things a second: one statement for all.
+    async fn apply_all(&self, tx: &mut PgConnection, events: &[&Event]) -> Result<(), (usize, Error)> {
+        let mut told = Vec::with_capacity(events.len());
+        for (index, event) in events.iter().enumerate() {
+            told.extend(self.told(tx, event).await.map_err(|error| (index, error))?);
+        }
+        audit::receive(tx, &told).await.map_err(|error| (0, error))
     }
 
     fn committed(&self) {
         self.database.wake().ring(BELL);
+    }
+}
+
+impl Gatherer {
+    async fn told(&self, tx: &mut PgConnection, event: &Event) -> Result<Option<Told>, Error> {
+        let Some(content) = Content::of(self.service, event).map_err(diwan_store::Error::from)? else {
+            return Ok(None);
+        };
+        let account = if content.is_operators_call() { known(tx, event.account).await? } else { event.account };
+        Ok(Some((account, event_id(self.service, event), content)))
     }
 }
 

@@ -267,13 +267,13 @@ async fn replicas_that_gather_one_export_at_once_add_each_page_once() {
     let owner = house.owner("mona@example.com").await;
     // Whoever moves ahead leaves no lease, so that the others work on the same one.
     let trap = "create function unleased() returns trigger language plpgsql as $$
-        begin new.next_attempt_at := '-infinity'; return new; end $$;
+        begin new.next_attempt_at := '2000-01-01T00:00:00Z'; return new; end $$;
         create trigger unleased before update on exports for each row execute function unleased()";
     sqlx::raw_sql(trap).execute(&house.database.pool).await.unwrap();
     house.start_export(&owner, PASSWORD).await.unwrap();
     let ready = house.ready_export(&owner).await;
     let files = unpacked(&house.download(&owner, &ready.id, 0).await.unwrap());
-    let expected: String = (0..40).map(|page| format!("{{\"id\":{page}}}\n")).collect();
+    let expected = (0..40).fold(String::new(), |rows, page| rows + &format!("{{\"id\":{page}}}\n"));
     assert_eq!(String::from_utf8(files["conversation/contacts.jsonl"].clone()).unwrap(), expected);
 }
 

@@ -39,7 +39,7 @@ impl TestDatabase {
         let name = unused_name(&mut owner).await;
         run(&mut owner, format!("create database {name} template {template}")).await;
         tokio::spawn(sweep(connect(&cluster, "postgres").await));
-        let (url, proxy) = mutation::way(cluster.url(&name)).await;
+        let (url, proxy) = mutation::way(cluster.url(&name));
         let pool = open(&url).await;
         Self { pool, url, _owner: owner, _cluster: cluster, _proxy: proxy }
     }

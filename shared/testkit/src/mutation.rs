@@ -59,7 +59,7 @@ fn parts(message: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 }
 
 /// The URL by which the database is reached, and what has to be kept as long as it is used.
-pub(crate) async fn way(url: String) -> (String, Option<TempDir>) {
+pub(crate) fn way(url: String) -> (String, Option<TempDir>) {
     let Some(mutation) = Mutation::from_environment() else { return (url, None) };
     let options = PgConnectOptions::from_str(&url).expect("the URL of a test database");
     let socket = options.get_socket().expect("a test cluster behind a socket").join(SOCKET);

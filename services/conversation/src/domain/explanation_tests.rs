@@ -86,10 +86,8 @@ proptest! {
         for (agent, reason) in turn.in_order(agents.clone()) {
             prop_assert_eq!(reason.is_none(), Some(agent.user) == first);
             let next = chosen(&agents);
-            match reason {
-                Some(Reason::Hindered(_)) => prop_assert_eq!(next, None),
-                _ => prop_assert_eq!(next, Some(agent.user)),
-            }
+            let hindered = matches!(reason, Some(Reason::Hindered(_)));
+            prop_assert_eq!(next, (!hindered).then_some(agent.user));
             agents.retain(|other| other.user != agent.user);
         }
     }

@@ -12,6 +12,7 @@ use crate::{Error, domain::automatic_reply::AutomaticReply};
 
 /// What the routing needs of a team.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Team {
     /// The most that one agent gets automatically; `None`: no limit.
     pub limit: Option<i32>,

@@ -20,8 +20,8 @@ use uuid::Uuid;
 
 use crate::support::{Inbox, LIMIT, Office};
 
-fn proto(time: Timestamp) -> Option<prost_types::Timestamp> {
-    Some(prost_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() })
+fn proto(time: Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
 }
 
 /// What a simulation said: differences, and the result of each team.
@@ -43,7 +43,8 @@ async fn simulate(
     (from, to): (Timestamp, Timestamp),
     teams: Vec<SimulatedSettings>,
 ) -> Result<Said, Status> {
-    let request = office.world.request(person, SimulateRoutingRequest { from: proto(from), to: proto(to), teams });
+    let request =
+        office.world.request(person, SimulateRoutingRequest { from: Some(proto(from)), to: Some(proto(to)), teams });
     let mut client = SimulationServiceClient::new(office.world.to("conversation"));
     let mut stream = client.simulate_routing(request).await?.into_inner();
     let mut said = Said::default();
@@ -138,7 +139,7 @@ async fn who_may_not_or_asks_for_what_is_not_there_is_refused() {
     let office = Office::open(1).await;
     let agent = office.agent().await;
     let now = SystemClock.now();
-    let period = (after(now, Duration::ZERO).checked_sub(Duration::from_secs(60)).unwrap(), now);
+    let period = (now.checked_sub(Duration::from_mins(1)).unwrap(), now);
     let refused = async |person: &Person, period, teams| simulate(&office, person, period, teams).await.unwrap_err();
     assert_eq!(refused(&agent, period, vec![]).await.code(), Code::PermissionDenied);
     let unknown = refused(&office.owner, period, vec![settings(ids::new_id())]).await;

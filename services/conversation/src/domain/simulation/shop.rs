@@ -245,8 +245,8 @@ impl<'a> Shop<'a> {
             self.ends.push(Reverse((after(self.now, handling), which)));
         }
         self.records.got.insert(conversation(which), (person(user), self.now));
-        let cause = if decision.is_some() { Cause::Automatic } else { Cause::Taken };
-        self.step(which, cause, (State::Queued, None), (State::Open, Some(user)), decision);
+        let why = if decision.is_some() { Cause::Automatic } else { Cause::Taken };
+        self.step(which, why, (State::Queued, None), (State::Open, Some(user)), decision);
     }
 
     fn step(

@@ -70,8 +70,10 @@ impl Component for Service {
 async fn served(front: Front, context: &Context) -> Result<Front, BoxError> {
     let env = &context.env;
     let origins = env.get("DIWAN_CORS_ORIGINS").map(str::parse::<Origins>).transpose()?;
-    let mut front =
-        front.publishing_keys().renewing_connections(env.millis("DIWAN_GATEWAY_CONNECTION_AGE_MS", CONNECTION_AGE)?);
+    let mut front = front
+        .passing_on()
+        .publishing_keys()
+        .renewing_connections(env.millis("DIWAN_GATEWAY_CONNECTION_AGE_MS", CONNECTION_AGE)?);
     if let Some(folder) = env.get("DIWAN_TLS") {
         let tls = Tls::front(PathBuf::from(folder), &context.clock, &context.drain);
         front = front.behind_tls(tls.await?);

@@ -10,6 +10,10 @@ pub use context::{Context, SetupError};
 use diwan_transport::{BoxError, Front};
 use sqlx::migrate::Migrator;
 
+/// Every process of Diwan makes and drops many small things on many threads, which the system's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A service as a process starts it.
 #[async_trait]
 pub trait Component: Send + Sync {

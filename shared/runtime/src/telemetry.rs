@@ -4,6 +4,7 @@ use std::{
     fs::{self, OpenOptions},
     io,
     path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -11,11 +12,21 @@ use opentelemetry::{global, trace::TracerProvider as _};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use tracing_subscriber::{
-    EnvFilter, Layer as _, Registry, fmt::writer::BoxMakeWriter, layer::SubscriberExt as _,
+    EnvFilter, Layer as _, Registry, filter::filter_fn, fmt::writer::BoxMakeWriter, layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
 };
 
 use crate::Env;
+
+/// The target of spans that are there for the log only: nothing of them is recorded for traces.
+pub const LOG_ONLY: &str = "diwan::log_only";
+
+static EXPORTS: AtomicBool = AtomicBool::new(false);
+
+/// Whether spans go to a receiver of traces.
+pub fn exports() -> bool {
+    EXPORTS.load(Ordering::Relaxed)
+}
 
 /// Telemetry that cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -64,8 +75,12 @@ pub fn start(process: &str, env: &Env) -> Result<Telemetry, TelemetryError> {
     global::set_text_map_propagator(TraceContextPropagator::new());
     // The layer stands even without a receiver: it makes the trace ids that logs and callers are shown.
     let tracer = provider.clone().unwrap_or_default().tracer("diwan");
+    // What nobody asks for is not measured at each step of each future.
+    let layer = tracing_opentelemetry::layer().with_tracer(tracer).with_location(false).with_threads(false);
+    let layer = layer.with_tracked_inactivity(false).with_context_activation(false);
+    EXPORTS.store(provider.is_some(), Ordering::Relaxed);
     Registry::default()
-        .with(tracing_opentelemetry::layer().with_tracer(tracer))
+        .with(layer.with_filter(filter_fn(|metadata| metadata.target() != LOG_ONLY)))
         .with(log)
         .with(filter)
         .try_init()

@@ -14,13 +14,16 @@ use diwan_audit::origin;
 use diwan_fault::{Fault, language};
 use http::{HeaderMap, HeaderValue, Request, Response, header::ACCEPT_LANGUAGE};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
-use tonic::{Status, TimeoutExpired, body::Body, transport::Channel};
-use tower::{Service, ServiceExt as _};
+use tonic::{Status, body::Body};
+use tower::Service;
 use tracing::Instrument as _;
 
 use crate::{
-    BoxError, Front, context,
+    BoxError, Front,
+    channel::Channel,
+    context,
     deadline::{self, Limited},
     forwarded::GATEWAY_TOKEN,
     tls::Certified,
@@ -75,9 +78,16 @@ impl Transport {
         self
     }
 
-    async fn send(mut self, mut request: Request<Body>) -> Result<Response<Body>, BoxError> {
+    /// As a call of the service that it is, without a clone for each.
+    ///
+    /// # Errors
+    /// A status in a box: what became of the call, where no answer came.
+    pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>, BoxError> {
         let path = request.uri().path().to_owned();
-        let span = trace::outgoing(request.headers_mut(), &path);
+        let span = match self.gateway {
+            Some(_) => trace::passed_on(request.headers_mut(), &path),
+            None => trace::outgoing(request.headers_mut(), &path),
+        };
         let deadline = self.deadline(&request);
         if let Some(deadline) = deadline {
             deadline::set(request.headers_mut(), deadline);
@@ -91,11 +101,12 @@ impl Transport {
         }
         let language = HeaderValue::from_static(language::current().tag());
         request.headers_mut().entry(ACCEPT_LANGUAGE).or_insert(language);
-        in_time(deadline, self.dispatch(request)).instrument(span).await
+        // Boxed: each of the layers around it would keep room for it more than once, and move all of it.
+        in_time(deadline, Box::pin(self.dispatch(request))).instrument(span).await
     }
 
     fn token(&self, signer: &Signer) -> Result<HeaderValue, BoxError> {
-        Ok(HeaderValue::try_from(signer.service_token(self.service)?)?)
+        Ok(signer.service_token(self.service)?)
     }
 
     /// The nearest of: what this call was given, what this transport gives, what is left of the present request's time.
@@ -104,22 +115,19 @@ impl Transport {
         [deadline::of(request.headers()).ok().flatten(), own, context::deadline()].into_iter().flatten().min()
     }
 
-    async fn dispatch(&mut self, mut request: Request<Body>) -> Result<Response<Body>, BoxError> {
-        match &mut self.target {
+    async fn dispatch(&self, mut request: Request<Body>) -> Result<Response<Body>, BoxError> {
+        match &self.target {
             Target::Local(front) => {
                 let front = front.get().ok_or_else(|| {
                     Status::from(Fault::unavailable(format!("{} has not started", self.service), NOT_YET))
                 })?;
                 // Whoever a request came from before: this process calls now.
                 request.extensions_mut().remove::<Certified>();
-                Ok(front.answer(request).await)
+                Ok(Box::pin(front.answer(request)).await)
             }
             Target::Remote(channel) => {
-                let response = match channel.ready().await {
-                    Ok(channel) => channel.call(request).await,
-                    Err(error) => Err(error),
-                };
-                response.map(|response| response.map(|body| Body::new(Unbroken(body)))).map_err(kept)
+                let response = channel.send(request).await;
+                response.map(|response| response.map(|body| Body::new(Unbroken(body)))).map_err(unavailable)
             }
         }
     }
@@ -136,21 +144,14 @@ async fn in_time(
     }
 }
 
-/// tonic's own timer turns a passed deadline into CANCELLED; a failed connection is UNAVAILABLE by way of the box.
-fn kept(error: tonic::transport::Error) -> BoxError {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(source) = cause {
-        if source.is::<TimeoutExpired>() {
-            return deadline::exceeded().into();
-        }
-        cause = source.source();
-    }
+/// Whatever became of the connection: nothing has been answered.
+fn unavailable(error: BoxError) -> BoxError {
     Status::from(Fault::unavailable(error, NOT_YET)).into()
 }
 
 /// The body of an answer over TCP. A connection that is lost on the way becomes a status, UNAVAILABLE as at the start of a
 /// call: a gateway can pass that on, where a body that fails is INTERNAL to its client.
-struct Unbroken(Body);
+struct Unbroken(Incoming);
 
 impl HttpBody for Unbroken {
     type Data = Bytes;
@@ -188,6 +189,7 @@ impl Service<Request<Body>> for Transport {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        Box::pin(self.clone().send(request))
+        let transport = self.clone();
+        Box::pin(async move { transport.send(request).await })
     }
 }

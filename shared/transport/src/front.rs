@@ -48,7 +48,8 @@ pub struct Front {
     admission: Admission,
     behind: Arc<dyn GrpcService>,
     proved: Proved,
-    pub(crate) audited: Audited,
+    /// `None` where calls are passed on.
+    pub(crate) audited: Option<Audited>,
     pub(crate) doorway: Doorway,
 }
 
@@ -69,7 +70,7 @@ impl Front {
     /// The way into the service `name`.
     pub fn new(name: &'static str, admission: Admission, behind: impl GrpcService) -> Self {
         let (behind, proved, doorway) = (Arc::new(behind), Proved::default(), Doorway::default());
-        Self { name, admission, behind, proved, audited: Audited::default(), doorway }
+        Self { name, admission, behind, proved, audited: Some(Audited::default()), doorway }
     }
 
     /// Speaks gRPC-Web, too, over HTTP/1.1 and HTTP/2, to programs and to pages of these origins.
@@ -83,6 +84,14 @@ impl Front {
     #[must_use]
     pub fn publishing_keys(mut self) -> Self {
         self.doorway.publishes_keys = true;
+        self
+    }
+
+    /// Leaves it to the services behind to say who calls, for the audit log, since they hear it from the caller's own token; and to
+    /// record the call in its trace, unless this process sends its spans somewhere.
+    #[must_use]
+    pub fn passing_on(mut self) -> Self {
+        self.audited = None;
         self
     }
 
@@ -117,19 +126,27 @@ impl Front {
     }
 
     /// Answers one call.
-    pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
-        let span = trace::incoming(request.headers(), request.uri().path());
-        trace::note_trace_id(&span);
+    pub async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
+        let span = self.span(&mut request);
         let language = language_of(request.headers());
         let (deadline, answer) = match deadline::of(request.headers()) {
             Ok(deadline) => {
-                let answer = context::with_deadline(deadline, self.admit_and_answer(request));
+                // Boxed: each of the layers around it would keep room for it more than once, and move all of it.
+                let answer = context::with_deadline(deadline, Box::pin(self.admit_and_answer(request)));
                 let answer = language::scope(language, in_time(deadline, answer)).instrument(span.clone()).await;
                 (deadline, answer)
             }
             Err(fault) => (None, language::sync_scope(language, || Status::from(fault)).into_http()),
         };
         answer.map(|body| Body::new(Continued { body, language, deadline, span }))
+    }
+
+    fn span(&self, request: &mut Request<Body>) -> Span {
+        let path = request.uri().clone();
+        if self.audited.is_none() {
+            return trace::passing(request.headers_mut(), path.path());
+        }
+        trace::incoming(request.headers(), path.path())
     }
 
     async fn admit_and_answer(&self, mut request: Request<Body>) -> Response<Body> {
@@ -144,7 +161,10 @@ impl Front {
             Ok(caller) => {
                 request.extensions_mut().insert(caller);
                 let cut = self.admission.cut(request.uri().path(), request.headers());
-                let mut answer = self.audited.answer(request, &*self.behind).await;
+                let mut answer = match &self.audited {
+                    Some(audited) => audited.answer(request, &*self.behind).await,
+                    None => self.behind.answer(request).await,
+                };
                 // The innermost says it: at the gateway, the service that let the caller in, too.
                 answer.headers_mut().entry(ANSWERED_BY).or_insert(HeaderValue::from_static(self.name));
                 match cut {

@@ -5,6 +5,7 @@
 //! in the same process through a [`Transport`]; generated clients take a `Transport` either way.
 
 mod audited;
+mod channel;
 mod client;
 pub mod context;
 mod cut;

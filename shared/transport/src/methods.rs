@@ -11,7 +11,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_reflection::server::Error as ReflectionError;
 use tower::Service;
 
-use crate::{Front, GrpcService};
+use crate::{Front, GrpcService, audited::Audited};
 
 /// Until users can be let in: how often to look.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -63,7 +63,7 @@ impl Methods {
         let routes = with_reflection(self.routes, &self.offered)?.prepare();
         drain.spawn(tell_health(self.health, self.offered, admission.clone(), drain.clone()));
         let mut front = Front::new(self.name, admission, Local(routes));
-        front.audited.operators = self.operators;
+        front.audited = Some(Audited { operators: self.operators });
         Ok(front)
     }
 }

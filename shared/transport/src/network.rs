@@ -3,13 +3,12 @@
 use std::{
     collections::HashMap,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use diwan_runtime::{Env, env::EnvError};
-use tonic::transport::{Channel, Endpoint};
+use http::Uri;
 
-use crate::{Front, Tls, Transport, tls::Secured};
+use crate::{Front, Tls, Transport, channel::Channel, tls::Secured};
 
 /// Every service that another one may call.
 pub const SERVICES: [&str; 5] = ["identity", "team", "conversation", "mailbox", "billing"];
@@ -40,19 +39,20 @@ impl LocalSlot {
     }
 }
 
-/// Where the services are.
+/// Where the services are: all in this process, or each at an address of its own.
 #[derive(Clone)]
-pub enum Network {
-    /// All in this process.
+pub struct Network(Places);
+
+#[derive(Clone)]
+enum Places {
     Local(HashMap<&'static str, LocalSlot>),
-    /// Each at an address of its own.
     Remote(HashMap<&'static str, Channel>),
 }
 
 impl Network {
     /// Every service in this process, none started yet.
     pub fn local() -> Self {
-        Self::Local(SERVICES.iter().map(|name| (*name, LocalSlot::default())).collect())
+        Self(Places::Local(SERVICES.iter().map(|name| (*name, LocalSlot::default())).collect()))
     }
 
     /// Every service at `DIWAN_<SERVICE>_ADDRESS`, without TLS. Connections are made when they are first needed.
@@ -72,46 +72,37 @@ impl Network {
         for name in SERVICES {
             let variable = format!("DIWAN_{}_ADDRESS", name.to_uppercase());
             let address = env.require(&variable)?.to_owned();
-            let endpoint = Endpoint::from_shared(address).map_err(|_| NetworkError::Address(variable.clone()))?;
-            let channel = match (endpoint.uri().scheme_str(), tls.and_then(|tls| Secured::to(name, tls))) {
-                (Some("https"), Some(connector)) => tuned(endpoint).connect_with_connector_lazy(connector),
-                (Some("http"), None) => tuned(endpoint).connect_lazy(),
+            let address: Uri = address.parse().map_err(|_| NetworkError::Address(variable.clone()))?;
+            let secured = tls.and_then(|tls| Secured::to(name, tls));
+            match (address.scheme_str(), &secured) {
+                (Some("https"), Some(_)) | (Some("http"), None) => {
+                    channels.insert(name, Channel::new(address, secured))
+                }
                 _ => return Err(NetworkError::Scheme(variable)),
             };
-            channels.insert(name, channel);
         }
-        Ok(Self::Remote(channels))
+        Ok(Self(Places::Remote(channels)))
     }
 
     /// The place of a service of this process, or `None` where services are remote or there is no such one.
     pub fn slot(&self, service: &str) -> Option<&LocalSlot> {
-        match self {
-            Self::Local(slots) => slots.get(service),
-            Self::Remote(_) => None,
+        match &self.0 {
+            Places::Local(slots) => slots.get(service),
+            Places::Remote(_) => None,
         }
     }
 
     /// A way to a service of [`SERVICES`], without a token of ours.
     pub fn to(&self, service: &'static str) -> Transport {
-        match self {
-            Self::Local(slots) => {
+        match &self.0 {
+            Places::Local(slots) => {
                 Transport::local(service, slots.get(service).map(|slot| slot.0.clone()).unwrap_or_default())
             }
-            Self::Remote(channels) => match channels.get(service) {
+            Places::Remote(channels) => match channels.get(service) {
                 Some(channel) => Transport::remote(service, channel.clone()),
                 // Only for a name outside SERVICES: answers UNAVAILABLE, as any service that has not started.
                 None => Transport::local(service, Arc::default()),
             },
         }
     }
-}
-
-/// Without keepalive a channel never notices a dead peer.
-fn tuned(endpoint: Endpoint) -> Endpoint {
-    endpoint
-        .tcp_nodelay(true)
-        .connect_timeout(Duration::from_secs(3))
-        .http2_keep_alive_interval(Duration::from_secs(5))
-        .keep_alive_timeout(Duration::from_secs(3))
-        .keep_alive_while_idle(true)
 }

@@ -104,7 +104,7 @@ impl Stage {
         let mut request = Request::new(message);
         let token = match who {
             As::Person(person) => person.token().await?,
-            As::Mailbox => self.mailbox.service_token("conversation")?,
+            As::Mailbox => self.mailbox.service_token("conversation")?.to_str()?.to_owned(),
             As::Operator(token) => token.to_owned(),
         };
         match who {

@@ -126,7 +126,7 @@ impl Shared {
     async fn once(&self, request: Request<Body>, body: Option<message::Watch>) -> Result<Response<Body>, Status> {
         let down = |retry_after| Error::Down { service: self.service, retry_after };
         let pass = self.circuit.enter(Instant::now()).map_err(down)?;
-        match self.transport.clone().call(request).await {
+        match self.transport.send(request).await {
             Ok(response) => {
                 pass.tell(true, Instant::now());
                 Ok(response)

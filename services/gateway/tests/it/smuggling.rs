@@ -102,8 +102,8 @@ async fn internal_metadata_from_outside_reaches_no_service() {
 #[tokio::test]
 async fn a_services_token_from_outside_opens_nothing_and_reaches_no_service() {
     let (world, seen) = (world([]), Seen::default());
-    let stolen = world.signer("identity").service_token("team").unwrap();
-    let own = world.signer("identity").service_token("gateway").unwrap();
+    let stolen = world.signer("identity").service_token("team").unwrap().to_str().unwrap().to_owned();
+    let own = world.signer("identity").service_token("gateway").unwrap().to_str().unwrap().to_owned();
     for (place, gateway) in both(&world, &seen).await {
         for token in [stolen.as_str(), own.as_str(), "forged"] {
             let mut request = world.request(&somebody(), ListTeamsRequest::default());
@@ -181,7 +181,7 @@ async fn of_two_tokens_none_counts() {
         assert_eq!(refused.as_deref(), Some(UNAUTHENTICATED), "{place}");
     }
     let own = Front::new("team", world.admission.clone(), seen.service("ListTeams", &ListTeamsResponse::default()));
-    let token = world.signer("identity").service_token("team").unwrap();
+    let token = world.signer("identity").service_token("team").unwrap().to_str().unwrap().to_owned();
     let two = [("diwan-service-token", "forged"), ("diwan-service-token", &*token)];
     assert_eq!(call(own, &two, HeaderMap::new()).await.as_deref(), Some(UNAUTHENTICATED), "of services, too");
 }
@@ -190,7 +190,7 @@ async fn of_two_tokens_none_counts() {
 async fn what_stands_in_trailers_makes_nobody_somebody() {
     let (world, seen) = (world([]), Seen::default());
     let mut trailers = HeaderMap::new();
-    let service = world.signer("identity").service_token("team").unwrap();
+    let service = world.signer("identity").service_token("team").unwrap().to_str().unwrap().to_owned();
     for (name, value) in [
         ("authorization", format!("Bearer {}", world.token(&Person::owner()))),
         ("diwan-service-token", service),

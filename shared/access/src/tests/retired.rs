@@ -11,7 +11,7 @@ fn a_retired_key_proves_what_was_signed_and_lets_nobody_in() {
     let world = World::new();
     let old = world.signer("identity");
     let proof = old.sign(&json!({"iss": "identity", "number": 7})).unwrap();
-    let token = old.service_token("billing").unwrap();
+    let token = old.service_token("billing").unwrap().to_str().unwrap().to_owned();
     let path = |name: &str| world.folder.path().join(name);
     fs::rename(path("trust.json"), path("retired.json")).unwrap();
     fs::remove_file(path("identity.pem")).unwrap();

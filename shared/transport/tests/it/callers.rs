@@ -51,7 +51,7 @@ async fn a_signed_transport_replaces_a_token_that_came_along() {
     let world = world();
     for (place, network) in both(&world, who_calls()).await {
         let mut stolen = request();
-        let token = world.signer("identity").service_token("billing").unwrap();
+        let token = world.signer("identity").service_token("billing").unwrap().to_str().unwrap().to_owned();
         stolen.metadata_mut().insert("diwan-service-token", token.parse().unwrap());
         let status = ask(network.to("billing").signed(&world.signer("mailbox")), INNER, stolen).await.unwrap_err();
         assert_eq!(status.code(), Code::PermissionDenied, "{place}");

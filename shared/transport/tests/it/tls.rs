@@ -287,7 +287,7 @@ async fn only_the_gateways_word_on_a_clients_address_is_believed() {
         request.metadata_mut().insert("diwan-gateway-token", token.parse().unwrap());
         request
     };
-    let for_team = world.signer("gateway").service_token("team").unwrap();
+    let for_team = world.signer("gateway").service_token("team").unwrap().to_str().unwrap().to_owned();
     assert_eq!(address(way.clone(), with(for_team)).await, "", "for another service");
     assert_eq!(address(way, with("nonsense".to_owned())).await, "");
 }

@@ -232,7 +232,10 @@ impl Stage {
             Column::Lead => Some(("authorization", format!("Bearer {}", self.crew.token(LEAD)))),
             Column::Delegate => Some(("authorization", format!("Bearer {}", self.crew.delegate))),
             Column::Principal => Some(("authorization", format!("Bearer {}", self.crew.principal))),
-            Column::Service(name) => Some(("diwan-service-token", self.signer(name).service_token(service).unwrap())),
+            Column::Service(name) => Some((
+                "diwan-service-token",
+                self.signer(name).service_token(service).unwrap().to_str().unwrap().to_owned(),
+            )),
             Column::Operator { scoped } => {
                 let wanted = &self.rules.of(&dynamic::path(method)).unwrap().scope;
                 let all = self.rules.all().map(|(_, rule)| rule.scope.clone()).collect::<BTreeSet<_>>();

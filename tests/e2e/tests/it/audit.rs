@@ -118,7 +118,7 @@ async fn ingest(fresh: &Fresh, owner: &Person, team: &str) -> String {
         received_at: Some(std::time::SystemTime::UNIX_EPOCH.into()),
         ..IngestMessageRequest::default()
     });
-    let token: MetadataValue<_> = signer.service_token("conversation").unwrap().parse().unwrap();
+    let token: MetadataValue<_> = signer.service_token("conversation").unwrap().to_str().unwrap().parse().unwrap();
     request.metadata_mut().insert("diwan-service-token", token);
     let conversation = channel(fresh.installation.address("conversation").unwrap()).await;
     IngestServiceClient::new(conversation).ingest_message(request).await.unwrap().into_inner().conversation_id

@@ -166,7 +166,7 @@ impl World {
         let service = if ["feed", "export"].contains(&&*service) { "identity".to_owned() } else { service };
         let caller =
             self.rules.of(&path(method)).unwrap().services.first().cloned().unwrap_or_else(|| "gateway".into());
-        let token = self.signer(&caller).service_token(&service).unwrap();
+        let token = self.signer(&caller).service_token(&service).unwrap().to_str().unwrap().to_owned();
         dynamic::call(&channel(&self.fresh, &service).await, method, Some(("diwan-service-token", &token)), message)
             .await
     }
@@ -233,7 +233,7 @@ async fn conversation(fresh: &Fresh, owner: &Person, team: &str) -> String {
         received_at: Some(std::time::SystemTime::UNIX_EPOCH.into()),
         ..IngestMessageRequest::default()
     });
-    let token = signer.service_token("conversation").unwrap();
+    let token = signer.service_token("conversation").unwrap().to_str().unwrap().to_owned();
     request.metadata_mut().insert("diwan-service-token", token.parse().unwrap());
     let mut client = IngestServiceClient::new(channel(fresh, "conversation").await);
     client.ingest_message(request).await.unwrap().into_inner().conversation_id

@@ -104,7 +104,7 @@ impl Scene {
             received_at: Some(std::time::SystemTime::UNIX_EPOCH.into()),
             ..IngestMessageRequest::default()
         });
-        let token = signer.service_token("conversation").unwrap();
+        let token = signer.service_token("conversation").unwrap().to_str().unwrap().to_owned();
         request.metadata_mut().insert("diwan-service-token", token.parse().unwrap());
         let address = self.fresh.installation.address("conversation").unwrap();
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();

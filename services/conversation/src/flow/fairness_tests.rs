@@ -29,7 +29,7 @@ const MEANWHILE: i64 = 25;
 struct Team {
     database: TestDatabase,
     account: Uuid,
-    team: Uuid,
+    id: Uuid,
     active: Vec<Uuid>,
     watching: Vec<Uuid>,
 }
@@ -39,7 +39,7 @@ impl Team {
         let database = TestDatabase::new(&crate::MIGRATOR).await;
         let [account, team] = std::array::from_fn(|_| ids::new_id());
         let people = |count| (0..count).map(|_| ids::new_id()).collect::<Vec<_>>();
-        let made = Self { database, account, team, active: people(active), watching: people(watching) };
+        let made = Self { database, account, id: team, active: people(active), watching: people(watching) };
         made.run(&format!(
             "insert into teams (account_id, id, assignment_limit, visibility, wide_team_ids, fallback, version)
                  values ('{account}', '{team}', 0, 1, '{{}}', true, 1);
@@ -65,7 +65,7 @@ impl Team {
     }
 
     async fn arrive(&self, count: usize) {
-        let Self { account, team, .. } = self;
+        let Self { account, id: team, .. } = self;
         self.run(&format!(
             "insert into conversations (account_id, id, team_id, contact_id, state, subject, mailbox_address, version,
                                         created_at, queued_at, last_message_at)
@@ -76,7 +76,7 @@ impl Team {
     }
 
     async fn decide(&self, tx: &mut PgConnection) -> Result<usize, Error> {
-        assign(tx, self.account, self.team, SystemClock.now()).await
+        assign(tx, self.account, self.id, SystemClock.now()).await
     }
 
     async fn switch(&self, tx: &mut PgConnection, user: Uuid, state: Availability) -> Result<Given, Error> {

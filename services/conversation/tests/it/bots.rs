@@ -240,10 +240,10 @@ async fn of_an_answer_a_taker_and_the_end_of_the_time_each_leaves_one_truth() {
             })
             .await;
         let claimed = robot.claim_for(&new(), ANSWER).await.unwrap();
-        let taker = async { office.take(&office.owner, id).await };
+        let by_hand = async { office.take(&office.owner, id).await };
         let bot = async { robot.hand_over(id, &claimed.claim_id, (None, &[], "")).await };
         let time = async { clock.advance(seconds(ANSWER)) };
-        let (taken, handed, ()) = tokio::join!(taker, bot, time);
+        let (taken, handed, ()) = tokio::join!(by_hand, bot, time);
         assert!(taken.is_ok(), "whoever has it, it is unassigned: {taken:?}");
         let causes = office.causes(id).await;
         let left =

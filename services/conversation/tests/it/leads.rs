@@ -226,7 +226,7 @@ async fn a_lead_reassigns_within_his_team_and_finds_only_those_reassignments() {
     assert_eq!((done.moved, done.actor_id), (3, lead.user.to_string()));
     assert_eq!(office.get(&office.owner, outside).await.unwrap().holder_id, agent.user.to_string());
     let owners = office.reassign_as(&office.owner, anywhere).await.unwrap();
-    assert_eq!(office.reassignments(&lead).await.unwrap(), [own.id.clone()]);
+    assert_eq!(office.reassignments(&lead).await.unwrap(), std::slice::from_ref(&own.id));
     assert_eq!(office.reassignments(&office.owner).await.unwrap(), [owners.id.clone(), own.id]);
     let request = office.world.request(&lead, GetReassignmentRequest { reassignment_id: owners.id });
     let hidden = office.handling().get_reassignment(request).await;

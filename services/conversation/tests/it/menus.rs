@@ -134,7 +134,7 @@ async fn a_customer_who_does_not_answer_gets_a_person() {
     office.starts_with(bot(menu(office.team, &office.topic("Sales").await))).await;
     let id = office.arrive().await;
     assert_eq!(office.said(1).await.len(), 1);
-    clock.advance(Duration::from_secs(600));
+    clock.advance(Duration::from_mins(10));
     eventually("it waits", LIMIT, async || {
         office.get(&office.owner, id).await.unwrap().state() == ConversationState::Queued
     })

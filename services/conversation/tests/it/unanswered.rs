@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use diwan_launch::Component as _;
 use diwan_proto::{
-    conversation::v1::{ConversationState, IngestMessageRequest, TransitionCause},
+    conversation::v1::{
+        ConversationState, IngestMessageRequest, Transition,
+        TransitionCause::{self, Arrival, Automatic, HolderOffline, NoAnswer},
+    },
     team::v1::{Shift, Team, Weekday, WorkingDay, WorkingHours},
 };
 use diwan_runtime::{Env, MockClock, ids};
@@ -77,7 +80,7 @@ impl Desk {
     }
 
     async fn causes(&self, id: Uuid) -> Vec<TransitionCause> {
-        self.office.transitions(id).await.iter().map(|transition| transition.cause()).collect()
+        self.office.transitions(id).await.iter().map(Transition::cause).collect()
     }
 
     /// Waits until everything whose time has come has been looked at.
@@ -124,7 +127,6 @@ async fn what_an_agent_does_not_answer_in_time_goes_to_each_other_one_once_and_t
     desk.clock.advance(50 * MINUTE);
     desk.office.until(RESTING, 1).await;
     assert_eq!(desk.holder(id).await.user, third.user, "nobody is left to be asked");
-    use TransitionCause::{Arrival, Automatic, NoAnswer};
     assert_eq!(desk.causes(id).await, [Arrival, Automatic, NoAnswer, Automatic, NoAnswer, Automatic]);
     // Who stands in for others gets no fewer new ones for it.
     assert_eq!(desk.office.count("select sum(automatic_count)::bigint from slots").await, 1);
@@ -248,8 +250,7 @@ async fn who_goes_offline_keeps_what_he_has_answered_until_its_customer_writes_a
     office.held_by(&other, unanswered).await;
     office.until(TIMERS, 0).await;
     office.held_by(&agent, answered).await;
-    let causes: Vec<_> = office.transitions(unanswered).await.iter().map(|transition| transition.cause()).collect();
-    use TransitionCause::{Arrival, Automatic, HolderOffline};
+    let causes: Vec<_> = office.transitions(unanswered).await.iter().map(Transition::cause).collect();
     assert_eq!(causes, [Arrival, Automatic, HolderOffline, Automatic]);
     let more = IngestMessageRequest {
         from_email: mail.from_email.clone(),

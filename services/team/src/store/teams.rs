@@ -12,6 +12,7 @@ use crate::domain::{AutomaticReply, Settings, Team, Visibility, name_key};
 /// The unique index of active names.
 pub(crate) const NAME_INDEX: &str = "teams_active_name";
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 struct Row {
     id: Uuid,
     name: String,

@@ -8,7 +8,7 @@ use crate::shown::CHANGING;
 const NOTHING: &str = "changes nothing in the account";
 
 /// By name: the event or the record that tells, or why there is none.
-const TOLD: [(&str, &str); 22] = [
+const TOLD: [(&str, &str); 23] = [
     ("diwan.billing.v1.SeatService/ReleaseSeat", "record of the seat"),
     ("diwan.billing.v1.SeatService/TakeSeat", "record of the seat"),
     ("diwan.billing.v1.SubscriptionService/StartTrial", "record of the subscription"),
@@ -22,6 +22,7 @@ const TOLD: [(&str, &str); 22] = [
     ("diwan.identity.v1.ChallengeService/BeginEnrolment", NOTHING),
     ("diwan.identity.v1.ChallengeService/CompleteEnrolment", "SecondFactorsChanged, SIGNED_IN"),
     ("diwan.identity.v1.ChallengeService/SendChallengeCode", NOTHING),
+    ("diwan.identity.v1.ChallengeService/SendEnrolmentCode", NOTHING),
     ("diwan.identity.v1.CredentialService/RequestPasswordReset", NOTHING),
     ("diwan.identity.v1.CredentialService/ResetPassword", "PASSWORD_RESET"),
     ("diwan.identity.v1.PrincipalTokenService/ExchangeCredential", NOTHING),

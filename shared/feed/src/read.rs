@@ -20,14 +20,16 @@ const BYTES: i64 = 1024 * 1024;
 /// No transaction with a number below the snapshot's `xmin` is still running, so none can add an event there any more:
 /// what lies between the cursor and `xmin` is complete, in whatever order the commits came. One statement sees one
 /// snapshot, so the events, the generation and what is withheld belong together. What is the same for every event stands in
-/// subqueries, which run once: `feed_origin` reads the server's control file.
+/// subqueries, which run once: `feed_origin` reads the server's control file. Nothing visible is beyond the snapshot's `xmax`; saying so
+/// makes the planner use the index, also before it has statistics of the table: it takes a range for narrow, and a half-line for a third.
 macro_rules! read {
     ($of:literal) => {
         concat!(
             "
     select g.generation, g.origin = (select feed_origin()) as ours, g.purged_xid::text, g.purged_seq,
            (select pg_snapshot_xmax(pg_current_snapshot())::text) as xmax,
-           (select min(occurred_at) from feed_events where xid >= pg_snapshot_xmin(pg_current_snapshot())) as withheld,
+           (select min(occurred_at) from feed_events
+            where xid >= pg_snapshot_xmin(pg_current_snapshot()) and xid < pg_snapshot_xmax(pg_current_snapshot())) as withheld,
            e.found, e.xid::text, e.seq, e.account_id, e.entity_id, e.entity_version, e.kind, e.payload, e.traceparent,
            e.occurred_at, e.origin
     from feed_generation g

@@ -109,9 +109,13 @@ impl HandlingService for Api {
         let request_id = fields.request_id(&message.request_id);
         let id = fields.uuid("conversation_id", &message.conversation_id);
         let until = until(&mut fields, message.until.as_ref().and_then(from_proto), now);
-        fields.finish()?;
-        let scope = self.scope(&caller).await?;
         let once = once(&caller, &request_id, "SnoozeConversation", &message);
+        if let Err(refused) = fields.finish() {
+            // Who asks again when the time has come gets the answer that he missed.
+            let given = answers::find(self.0.database.pool(), &once).await.map_err(Error::from)?;
+            return given.map(Response::new).ok_or_else(|| refused.into());
+        }
+        let scope = self.scope(&caller).await?;
         let snooze = async |tx: &mut PgConnection| {
             let after = flow::snooze::snooze(tx, (&caller, &scope), id, until, now).await?;
             Ok::<_, Error>(SnoozeConversationResponse { conversation: Some(shown(&after, &caller)?) })

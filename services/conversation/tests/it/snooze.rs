@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use diwan_fault::reason_of;
 use diwan_launch::Component as _;
-use diwan_proto::conversation::v1::{AvailabilityState, ConversationState, IngestMessageRequest, TransitionCause};
-use diwan_runtime::{Clock as _, Env, MockClock};
+use diwan_proto::conversation::v1::{
+    AvailabilityState, ConversationState, IngestMessageRequest, SnoozeConversationRequest, TransitionCause,
+};
+use diwan_runtime::{Clock as _, Env, MockClock, ids};
 use diwan_testkit::{Person, eventually};
 use uuid::Uuid;
 
@@ -169,4 +171,26 @@ async fn what_came_due_while_no_process_ran_wakes_when_one_starts() {
     let _second = diwan_conversation::Service.start(office.world.context("conversation", env)).await.unwrap();
     office.held_by(&later.agent, later.id).await;
     office.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_again_when_its_time_has_come_gets_the_answer_that_he_missed() {
+    let later = Later::new().await;
+    let (office, agent) = (&later.office, &later.agent);
+    later.clock.advance(2 * HOUR);
+    later.becomes(ConversationState::Open).await;
+    let request = SnoozeConversationRequest {
+        request_id: ids::new_id().to_string(),
+        conversation_id: later.id.to_string(),
+        until: Some(ahead(later.clock.now(), HOUR)),
+    };
+    let snooze = async || {
+        let answer = office.handling().snooze_conversation(office.world.request(agent, request.clone())).await;
+        answer.map(|answer| answer.into_inner().conversation.unwrap())
+    };
+    let first = snooze().await.unwrap();
+    later.clock.advance(2 * HOUR);
+    assert_eq!(snooze().await.unwrap(), first);
+    let another = office.snooze(agent, later.id, request.until).await.unwrap_err();
+    assert_eq!(reason_of(&another).as_deref(), Some("INVALID_FIELDS"), "a new one may not lie in the past");
 }

@@ -220,6 +220,8 @@ impl Stage {
         method: &MethodDescriptor,
         service: &str,
     ) -> Option<(&'static str, String)> {
+        let parent = method.parent_service();
+        let granted = parent.full_name();
         match column {
             Column::Nobody => None,
             Column::User { what, .. } if method.name() == "SignOut" => {
@@ -230,8 +232,8 @@ impl Stage {
                 Some(("authorization", format!("Bearer {}", self.crew.token_anew(LEAD).await)))
             }
             Column::Lead => Some(("authorization", format!("Bearer {}", self.crew.token(LEAD)))),
-            Column::Delegate => Some(("authorization", format!("Bearer {}", self.crew.delegate))),
-            Column::Principal => Some(("authorization", format!("Bearer {}", self.crew.principal))),
+            Column::Delegate => Some(("authorization", format!("Bearer {}", self.crew.principal(granted).delegate))),
+            Column::Principal => Some(("authorization", format!("Bearer {}", self.crew.principal(granted).own))),
             Column::Service(name) => Some((
                 "diwan-service-token",
                 self.signer(name).service_token(service).unwrap().to_str().unwrap().to_owned(),

@@ -30,16 +30,25 @@ use crate::{
 /// Who leads a team.
 pub const LEAD: &str = "team lead";
 
+/// So many fit into one principal's token.
+const SCOPES: usize = 30;
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// Users by what they are, and a service principal's tokens.
 pub struct Crew {
     door: Door,
     people: HashMap<&'static str, Person>,
-    /// Of a principal that acts for the owner.
+    principals: Vec<Principal>,
+}
+
+/// A service principal's tokens.
+pub struct Principal {
+    /// The gRPC services that it may call.
+    scopes: Vec<String>,
+    /// As itself.
+    pub own: String,
+    /// Acting for the owner.
     pub delegate: String,
-    /// Of the same principal as itself.
-    pub principal: String,
 }
 
 impl Crew {
@@ -61,9 +70,18 @@ impl Crew {
         }
         people.insert(LEAD, lead(fresh, &door, &owner).await);
         people.insert("owner of another account", sign_up(&door, "Another").await);
-        let (principal, delegate) = principal(&door, &owner).await;
+        let mut principals = Vec::new();
+        for scopes in grantable().chunks(SCOPES) {
+            principals.push(principal(&door, &owner, scopes.to_vec()).await);
+        }
         people.insert("owner", owner);
-        Self { door, people, delegate, principal }
+        Self { door, people, principals }
+    }
+
+    /// The principal that may call `service`; any of them for one that is granted to none.
+    pub fn principal(&self, service: &str) -> &Principal {
+        let granted = |principal: &&Principal| principal.scopes.iter().any(|scope| scope == service);
+        self.principals.iter().find(granted).unwrap_or(&self.principals[0])
     }
 
     /// The token of somebody.
@@ -137,17 +155,21 @@ fn invitation(fresh: &Fresh, email: &str) -> Option<String> {
     })
 }
 
-/// The tokens of a principal that may call whatever principals may: as itself, and for the owner.
-async fn principal(door: &Door, owner: &Person) -> (String, String) {
+/// The gRPC services that a principal may be let call.
+fn grantable() -> Vec<String> {
     let rules = Rules::load().unwrap();
     let mut scopes: Vec<_> = methods().iter().map(|method| method.parent_service().full_name().to_owned()).collect();
     scopes.dedup();
     scopes.retain(|scope| rules.can_grant(scope));
+    scopes
+}
+
+async fn principal(door: &Door, owner: &Person, scopes: Vec<String>) -> Principal {
     let mut client = ServicePrincipalServiceClient::new(owner.way());
     let request = CreateServicePrincipalRequest {
         request_id: request_id(),
-        name: "Crew's".into(),
-        scopes,
+        name: format!("Crew's for {}", scopes[0]),
+        scopes: scopes.clone(),
         ..CreateServicePrincipalRequest::default()
     };
     let principal = client.create_service_principal(request).await.unwrap().into_inner().principal.unwrap();
@@ -170,5 +192,5 @@ async fn principal(door: &Door, owner: &Person) -> (String, String) {
         let answer = PrincipalTokenServiceClient::new(door.way()).exchange_credential(request).await.unwrap();
         answer.into_inner().access_token
     };
-    (exchange(String::new()).await, exchange(owner.user.id.clone()).await)
+    Principal { scopes, own: exchange(String::new()).await, delegate: exchange(owner.user.id.clone()).await }
 }

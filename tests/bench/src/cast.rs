@@ -18,6 +18,7 @@ use diwan_proto::{
     team::v1::{ListTeamsRequest, Team, team_service_client::TeamServiceClient},
 };
 use diwan_runtime::SystemClock;
+use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 
 /// Everybody's password.
@@ -91,15 +92,27 @@ impl Scene {
 
     /// Lets the account of `owner` have so many seats.
     pub(crate) async fn seats(&self, owner: &Person, seats: usize) -> Result<(), Failure> {
-        let signer = Signer::load(&self.home.path().join("keys"), keys::OPERATOR, Arc::new(SystemClock))?;
-        let token = signer.operator_token("bench", vec!["billing.write".to_owned()], Duration::from_mins(1))?;
         let request = SetSeatLimitRequest {
             request_id: request_id(),
             account_id: owner.user.account_id.clone(),
             seats: seats.try_into()?,
         };
-        SubscriptionServiceClient::new(self.door.with_token(&token)?.way()).set_seat_limit(request).await?;
+        let operator = self.operator("billing.write")?;
+        SubscriptionServiceClient::new(operator.way()).set_seat_limit(request).await?;
         Ok(())
+    }
+
+    /// The way in as an operator with this scope.
+    pub(crate) fn operator(&self, scope: &str) -> Result<Door, Failure> {
+        let signer = Signer::load(&self.home.path().join("keys"), keys::OPERATOR, Arc::new(SystemClock))?;
+        let token = signer.operator_token("bench", vec![scope.to_owned()], Duration::from_mins(10))?;
+        self.door.with_token(&token)
+    }
+
+    /// A connection to the database of a service.
+    pub(crate) async fn database(&self, service: &str) -> Result<PgConnection, Failure> {
+        let url = self.installation.database_url(service).ok_or("no database")?;
+        Ok(PgConnection::connect(&url).await?)
     }
 
     /// The token in the invitation, from the folder where mail goes.
@@ -162,9 +175,8 @@ pub(crate) async fn invite(owner: &Person, team: &Team) -> Result<String, Failur
 }
 
 fn unlimited() -> impl Iterator<Item = (String, String)> {
-    let pairs = ["ADDRESS", "USER", "ACCOUNT"].into_iter().flat_map(|scope| {
+    ["ADDRESS", "USER", "ACCOUNT"].into_iter().flat_map(|scope| {
         ["SIGN_IN", "READ", "WRITE", "STREAM"]
             .map(|class| (format!("DIWAN_GATEWAY_LIMIT_{scope}_{class}"), "10000000/10000000".to_owned()))
-    });
-    pairs.chain([("DIWAN_LOG".to_owned(), "warn".to_owned())])
+    })
 }

@@ -39,6 +39,10 @@ enum Part {
     SignIn,
     /// A backlog that is assigned, beside pgbench; and how long an arrival waits for its agent.
     Routing,
+    /// How the time of a decision grows with the queue and with the team.
+    Growth,
+    /// What 10,000 teams and 51,000 agents cost when nothing happens.
+    Idle,
     /// From a deactivation to the last call that anybody accepts.
     Revocation,
     /// The service that the gateway is measured in front of.
@@ -46,7 +50,8 @@ enum Part {
     Backend,
 }
 
-const ALL: [Part; 5] = [Part::Tokens, Part::Gateway, Part::SignIn, Part::Revocation, Part::Routing];
+const ALL: [Part; 7] =
+    [Part::Tokens, Part::Gateway, Part::SignIn, Part::Revocation, Part::Routing, Part::Growth, Part::Idle];
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -70,6 +75,8 @@ async fn measure(parts: &[Part]) -> Result<(), Failure> {
             Part::SignIn => sign_in::measure(&mut report).await?,
             Part::Revocation => revocation::measure(&mut report).await?,
             Part::Routing => routing::measure(&mut report).await?,
+            Part::Growth => routing::growth(&mut report).await?,
+            Part::Idle => routing::idle(&mut report).await?,
             Part::Backend => {}
         }
     }

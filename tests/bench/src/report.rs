@@ -1,7 +1,11 @@
 //! What the terminal shows: the machine, each figure as it comes, and at the end which bars were reached.
 #![expect(clippy::print_stdout, reason = "its figures are for the terminal")]
 
-use std::{fmt::Display, fs};
+use std::{
+    fmt::Display,
+    fs,
+    io::{IsTerminal as _, Write as _},
+};
 
 use diwan_e2e::Failure;
 
@@ -56,6 +60,21 @@ pub(crate) fn part(title: &str) {
 /// A figure without a bar.
 pub(crate) fn figure(what: &str, measured: impl Display) {
     println!("  {what:<66} {measured:>20}");
+}
+
+/// How far something long has come. On a terminal each says more on the same line; elsewhere only its end stands there.
+pub(crate) fn progress(what: &str, done: usize, of: usize) {
+    let mut out = std::io::stdout().lock();
+    let terminal = out.is_terminal();
+    let line = format!("  … {what}: {done} of {of}");
+    // Whoever cannot be told of the progress is told of the figures, or nobody is there any more.
+    let _ = match (terminal, done >= of) {
+        (true, true) => write!(out, "\r{:<100}\r", ""),
+        (true, false) => write!(out, "\r{line:<100}"),
+        (false, true) => writeln!(out, "{line}"),
+        (false, false) => Ok(()),
+    };
+    let _ = out.flush();
 }
 
 fn mark(reached: bool) -> char {

@@ -11,8 +11,14 @@ pub(super) async fn tps(url: &str) -> Result<f64, Failure> {
     let mut server = PgConnection::connect(url).await?;
     sqlx::raw_sql("create database pgbench").execute(&mut server).await?;
     let url = url.replacen("/conversation", "/pgbench", 1);
-    run(&["-i", "-q", "-s", "10", &url]).await?;
-    let said = run(&["-N", "-c", "32", "-j", "2", "-M", "prepared", "-T", SECONDS, &url]).await?;
+    let tps = measured(&url).await;
+    sqlx::raw_sql("drop database pgbench").execute(&mut server).await?;
+    tps
+}
+
+async fn measured(url: &str) -> Result<f64, Failure> {
+    run(&["-i", "-q", "-s", "10", url]).await?;
+    let said = run(&["-N", "-c", "32", "-j", "2", "-M", "prepared", "-T", SECONDS, url]).await?;
     let line = said.lines().find(|line| line.starts_with("tps")).ok_or("pgbench says no tps")?;
     Ok(line.split_whitespace().nth(2).ok_or("pgbench says no tps")?.parse()?)
 }

@@ -298,6 +298,7 @@ fn code_of(refusal: FactorRefusal) -> Code {
         FactorRefusal::NotAvailable
         | FactorRefusal::Demanded
         | FactorRefusal::Missing
+        | FactorRefusal::NothingToRecover
         | FactorRefusal::Own
         | FactorRefusal::NumberMissing
         | FactorRefusal::NumberIsAnother => Code::FailedPrecondition,

@@ -117,7 +117,7 @@ impl Api {
             return Ok(going_on);
         }
         if !second_factors::find(tx, new.whose.account, new.whose.user).await?.any() {
-            return Err(FactorRefusal::Missing.into());
+            return Err(FactorRefusal::NothingToRecover.into());
         }
         throttle::count(tx, &self.limits.factor_recovery(&new.begun_by, new.whose.user), now).await?;
         recovery::begin(tx, new, now).await?;

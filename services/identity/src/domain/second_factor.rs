@@ -63,12 +63,14 @@ pub enum FactorRefusal {
     DeviceNotFound,
     /// No recovery of the user's factors goes on.
     RecoveryNotFound,
+    /// The user whose factors are to be recovered has none.
+    NothingToRecover,
 }
 
 impl FactorRefusal {
     /// All of them.
     #[cfg(test)]
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::CodeRefused,
         Self::AnswerRefused,
         Self::ChallengeRefused,
@@ -81,6 +83,7 @@ impl FactorRefusal {
         Self::NumberIsAnother,
         Self::DeviceNotFound,
         Self::RecoveryNotFound,
+        Self::NothingToRecover,
     ];
 
     /// As callers see it.
@@ -97,6 +100,7 @@ impl FactorRefusal {
             Self::NumberIsAnother => "WHATSAPP_NUMBER_IS_ANOTHER",
             Self::DeviceNotFound => "DEVICE_NOT_FOUND",
             Self::RecoveryNotFound => "FACTOR_RECOVERY_NOT_FOUND",
+            Self::NothingToRecover => "NO_FACTOR_TO_RECOVER",
         }
     }
 }

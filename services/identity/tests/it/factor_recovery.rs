@@ -178,7 +178,7 @@ async fn nobody_is_recovered_who_is_unknown_or_has_no_factor_and_no_operator_rec
     let house = house_at(&clock, Env::default()).await;
     let owner = house.owner(MONA).await;
     let other = house.owner("other@example.com").await;
-    let missing = refused(Code::FailedPrecondition, "SECOND_FACTOR_MISSING");
+    let missing = refused(Code::FailedPrecondition, "NO_FACTOR_TO_RECOVER");
     assert_eq!(refusal(house.begin_recovery("rana", &owner).await), missing);
     let token = house.operator("rana", "factors.write").1;
     let elsewhere = begin_request(&other.user.account_id, &owner.user.id);

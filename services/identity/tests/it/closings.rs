@@ -54,6 +54,7 @@ impl House {
         let add = AddPrincipalCredentialRequest {
             request_id: ids::new_id().to_string(),
             principal_id: created.principal.unwrap().id,
+            password: PASSWORD.into(),
             ..AddPrincipalCredentialRequest::default()
         };
         principals.add_principal_credential(owner.says(add)).await.unwrap().into_inner().secret

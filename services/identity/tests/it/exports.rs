@@ -122,7 +122,7 @@ impl House {
     }
 
     async fn download(&self, member: &Member, id: &str, offset: i64) -> Result<Vec<u8>, Status> {
-        let request = DownloadExportRequest { export_id: id.into(), offset };
+        let request = DownloadExportRequest { export_id: id.into(), offset, password: PASSWORD.into() };
         let mut stream = self.exports().download_export(member.says(request)).await?.into_inner();
         let mut archive = Vec::new();
         while let Some(message) = stream.message().await? {

@@ -188,7 +188,7 @@ pub const TABLE: &[(&str, &str)] = &[
     ("diwan.identity.v1.UserService/ListUsers", "users principal"),
     ("diwan.identity.v1.UserService/ReactivateUser", "admins"),
     ("diwan.identity.v1.WhatsAppNumberService/ConfirmWhatsAppNumber", "users in-person"),
-    ("diwan.identity.v1.WhatsAppNumberService/GetWhatsAppNumber", "users"),
+    ("diwan.identity.v1.WhatsAppNumberService/GetWhatsAppNumber", "users in-person"),
     ("diwan.identity.v1.WhatsAppNumberService/RemoveWhatsAppNumber", "users in-person"),
     ("diwan.identity.v1.WhatsAppNumberService/SetWhatsAppNumber", "users in-person"),
     ("diwan.mailbox.v1.MailboxService/ConnectMailbox", "admins"),

@@ -177,12 +177,14 @@ async fn principal(door: &Door, owner: &Person, scopes: Vec<String>) -> Principa
         request_id: request_id(),
         principal_id: principal.id.clone(),
         user_ids: vec![owner.user.id.clone()],
+        password: PASSWORD.into(),
         ..SetActingForRequest::default()
     };
     client.set_acting_for(request).await.unwrap();
     let request = AddPrincipalCredentialRequest {
         request_id: request_id(),
         principal_id: principal.id.clone(),
+        password: PASSWORD.into(),
         ..AddPrincipalCredentialRequest::default()
     };
     let secret = client.add_principal_credential(request).await.unwrap().into_inner().secret;

@@ -19,7 +19,7 @@ use crate::{
     error::Error,
     store::{
         audit,
-        audit_heads::{self, Log},
+        audit_heads::{self, Deletion, Kept, Log},
     },
 };
 
@@ -62,11 +62,13 @@ pub async fn verify(
     account: Option<Uuid>,
 ) -> Result<Report, VerifyError> {
     let keys = Keys::load(keys).map_err(VerifyError::Keys)?;
-    // The heads first: what is exported while this runs stands in the database, too.
-    let exported = Exported::read(folder, &keys).await.map_err(VerifyError::Heads)?;
     let unread = |error: Error| VerifyError::Database(error.into());
     let mut connection =
         PgConnection::connect(database_url).await.map_err(|error| VerifyError::Database(error.into()))?;
+    // The exporter writes the file before the row: every head that is kept by now is in the folder, and every head in the folder is
+    // one of the log that is read after it.
+    let kept = audit_heads::kept(&mut connection).await.map_err(unread)?;
+    let exported = Exported::read(folder, &keys).await.map_err(VerifyError::Heads)?;
     let mut accounts = match account {
         Some(account) => vec![account],
         None => audit_heads::accounts(&mut connection).await.map_err(unread)?,
@@ -78,27 +80,37 @@ pub async fn verify(
     accounts.dedup();
     let mut verdicts = Vec::with_capacity(accounts.len());
     for account in accounts {
-        verdicts.push(verdict(&mut connection, account, &exported).await.map_err(unread)?);
+        verdicts.push(verdict(&mut connection, account, &exported, kept.get(&account)).await.map_err(unread)?);
     }
     Ok(Report { verdicts, heads: exported.count(), unproven: exported.unproven })
 }
 
-async fn verdict(connection: &mut PgConnection, account: Uuid, exported: &Exported) -> Result<Verdict, Error> {
+async fn verdict(
+    connection: &mut PgConnection,
+    account: Uuid,
+    exported: &Exported,
+    kept: Option<&Kept>,
+) -> Result<Verdict, Error> {
     let heads = exported.of(account);
     let stored = audit_heads::find(connection, account).await?;
     let (entries, proved) = prove(connection, account, heads.iter().map(|(head, _)| *head), stored.head).await?;
     let last = heads.iter().max_by_key(|(head, _)| head.number).map(|(head, at)| (head.number, *at));
-    Ok(Verdict { account, entries, heads: heads.len(), last, finding: finding(&stored, entries, proved, last) })
+    let absent = kept.copied().filter(|kept| last.is_none_or(|(number, _)| number < kept.number));
+    // One that was kept after the newest head of all is no sign: what is here is a copy from before.
+    let later = absent.filter(|kept| exported.newest().is_some_and(|newest| kept.at > newest));
+    let missing = if later.is_none() { absent } else { None };
+    let finding = finding(&stored, proved, missing);
+    let later = later.map(|kept| (kept.number, kept.at));
+    Ok(Verdict { account, entries, heads: heads.len(), last, later, finding })
 }
 
-fn finding(stored: &Log, entries: i64, proved: Result<Head, Flaw>, last: Option<(i64, jiff::Timestamp)>) -> Finding {
-    if stored.deleted && entries == 0 {
-        return Finding::Deleted;
-    }
-    match proved {
-        Err(flaw) => Finding::Flawed { kind: flaw.kind, number: flaw.number },
-        Ok(_) if last.map_or(0, |(number, _)| number) < stored.kept => Finding::HeadsMissing { kept: stored.kept },
-        Ok(_) => Finding::Sound,
+fn finding(stored: &Log, proved: Result<Head, Flaw>, missing: Option<Kept>) -> Finding {
+    match (stored.deletion, proved, missing) {
+        (Some(Deletion::Done), ..) => Finding::Deleted,
+        (Some(Deletion::UnderWay), ..) => Finding::BeingDeleted,
+        (None, Err(flaw), _) => Finding::Flawed { kind: flaw.kind, number: flaw.number },
+        (None, Ok(_), Some(kept)) => Finding::HeadsMissing { kept: kept.number },
+        (None, Ok(_), None) => Finding::Sound,
     }
 }
 

@@ -67,6 +67,11 @@ impl Exported {
         self.heads.keys().copied()
     }
 
+    /// When the newest of all was signed.
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.heads.values().flatten().map(|(_, at)| *at).max()
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.heads.values().map(Vec::len).sum()

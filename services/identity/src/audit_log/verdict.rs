@@ -17,6 +17,8 @@ pub struct Verdict {
     pub heads: usize,
     /// The exported head of the highest number: that, and when it was signed.
     pub last: Option<(i64, Timestamp)>,
+    /// A head that was kept after the newest of those here was signed, and when: they are a copy from before.
+    pub later: Option<(i64, Timestamp)>,
     /// What follows.
     pub finding: Finding,
 }
@@ -26,8 +28,10 @@ pub struct Verdict {
 pub enum Finding {
     /// Every entry is what it was.
     Sound,
-    /// The account's data was deleted, its log with it.
+    /// The account was deleted, its log with it.
     Deleted,
+    /// The account was deleted, and part of its log is still there: nothing can be said of that.
+    BeingDeleted,
     /// The log is not what it was, from this entry on.
     Flawed {
         /// How it shows.
@@ -52,10 +56,16 @@ impl Verdict {
         match self.last {
             None => write!(f, "no head of it was exported, so nothing shows whether it was written anew as a whole"),
             Some((number, at)) => {
-                let heads = self.heads;
-                write!(f, "{heads} exported heads agree, the last over entry {number}, signed {at}")
+                let heads = match self.heads {
+                    1 => "the exported head agrees, which is".to_owned(),
+                    heads => format!("{heads} exported heads agree, the last"),
+                };
+                write!(f, "{heads} over entry {number}, signed {at}")
             }
-        }
+        }?;
+        self.later.map_or(Ok(()), |(number, at)| {
+            write!(f, "; one over entry {number} was kept {at}, later than any of those here")
+        })
     }
 
     fn flaw(&self, f: &mut Formatter<'_>, kind: AuditFlaw, number: i64) -> Result {
@@ -90,6 +100,12 @@ impl Display for Verdict {
                 self.proofs(f)
             }
             Finding::Deleted => write!(f, "deleted: its log went with the data of the account"),
+            Finding::BeingDeleted => {
+                write!(
+                    f,
+                    "BEING DELETED: the account is gone, and part of its log is still there; verify again when it is gone, too"
+                )
+            }
             Finding::Flawed { kind, number } => self.flaw(f, kind, number),
             Finding::HeadsMissing { kept } => write!(
                 f,

@@ -1,6 +1,6 @@
 //! The audit log: what an entry says, how entries hang together, and what shows that they do not.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use diwan_audit::{origin::Origin, shown};
 use diwan_feed::Event;
@@ -203,7 +203,8 @@ pub struct Flaw {
 /// Goes through a log from its first entry on.
 pub struct Verification {
     account: Uuid,
-    exported: BTreeMap<i64, Hash>,
+    /// By number. Two that contradict one another both stay: no log can agree with both.
+    exported: BTreeSet<(i64, Hash)>,
     head: Head,
 }
 
@@ -234,7 +235,8 @@ impl Verification {
         if !is_itself {
             return Err(Flaw { kind: AuditFlaw::Changed, number });
         }
-        if self.exported.get(&number).is_some_and(|exported| *exported != hash) {
+        let mut exported = self.exported.range((number, Hash::default())..=(number, [u8::MAX; 32]));
+        if exported.any(|(_, exported)| *exported != hash) {
             return Err(Flaw { kind: AuditFlaw::Rewritten, number });
         }
         self.head = Head { number, hash };
@@ -246,7 +248,7 @@ impl Verification {
     /// # Errors
     /// The flaw that the end shows.
     pub fn finish(self, stored: Head) -> Result<Head, Flaw> {
-        let longest = self.exported.keys().last().copied().unwrap_or_default().max(stored.number);
+        let longest = self.exported.last().map_or(0, |(number, _)| *number).max(stored.number);
         if longest > self.head.number {
             return Err(Flaw { kind: AuditFlaw::Truncated, number: self.head.number + 1 });
         }
@@ -314,6 +316,14 @@ mod tests {
         let (anew, head) = log(&["a", "x", "c", "d"]);
         assert_eq!(verify(&anew, head, &[]), Ok(head), "a log agrees with itself");
         assert_eq!(verify(&anew, head, &[exported]), Err((AuditFlaw::Rewritten, 3)));
+        let (_, signed_later) = log(&["a", "x", "c"]);
+        for both in [[exported, signed_later], [signed_later, exported]] {
+            assert_eq!(
+                verify(&anew, head, &both),
+                Err((AuditFlaw::Rewritten, 3)),
+                "a second head hides the first from nobody"
+            );
+        }
         let (short, head) = log(&["a", "b"]);
         assert_eq!(verify(&short, head, &[]), Ok(head));
         assert_eq!(verify(&short, head, &[exported]), Err((AuditFlaw::Truncated, 3)));

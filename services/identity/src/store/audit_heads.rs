@@ -1,5 +1,7 @@
 //! Which heads of the audit log are still to be exported, and which logs there are.
 
+use std::collections::BTreeMap;
+
 use diwan_store::span;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
@@ -37,20 +39,23 @@ pub async fn claim(
     Ok(rows.into_iter().map(|row| (row.account_id, head(row.number, row.hash))).collect())
 }
 
-/// These heads are exported. A log that somebody has cut off meanwhile is no longer than it is.
-pub async fn exported(tx: &mut PgConnection, kept: bool, heads: &[(Uuid, Head)]) -> Result<(), Error> {
+/// These heads are exported, signed at `now` or later. A log that somebody has cut off meanwhile is no longer than it is.
+pub async fn exported(tx: &mut PgConnection, kept: bool, heads: &[(Uuid, Head)], now: Timestamp) -> Result<(), Error> {
     let accounts: Vec<_> = heads.iter().map(|(account, _)| *account).collect();
     let numbers: Vec<_> = heads.iter().map(|(_, head)| head.number).collect();
     sqlx::query!(
         "update audit_heads h
          set exported = least(greatest(h.exported, told.number), h.number),
              kept = case when $1 then least(greatest(h.kept, told.number), h.number) else h.kept end,
+             -- Signatures tell seconds.
+             kept_at = case when $1 then date_trunc('second', $4::timestamptz) else h.kept_at end,
              claimed_until = '-infinity'
          from unnest($2::uuid[], $3::bigint[]) as told (account_id, number)
          where h.account_id = told.account_id",
         kept,
         &accounts,
         &numbers,
+        now.to_sqlx() as _,
     )
     .execute(tx)
     .instrument(span("note exported audit heads"))
@@ -63,29 +68,66 @@ pub async fn exported(tx: &mut PgConnection, kept: bool, heads: &[(Uuid, Head)])
 pub struct Log {
     /// The head, if there is one.
     pub head: Head,
-    /// The last head that was kept in the folder.
-    pub kept: i64,
-    /// Whether the account's data was deleted, and the entries with it.
-    pub deleted: bool,
+    /// How far the account's deletion is, if it was deleted.
+    pub deletion: Option<Deletion>,
+}
+
+/// How far the deletion of an account is that is there no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// Some of its log is still there.
+    UnderWay,
+    /// Its log is gone.
+    Done,
+}
+
+/// The last head of a log that was kept in the folder.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept {
+    /// Its number.
+    pub number: i64,
+    /// When, in whole seconds, and no later than it was signed.
+    pub at: Timestamp,
+}
+
+/// What was kept of each log.
+pub async fn kept(tx: &mut PgConnection) -> Result<BTreeMap<Uuid, Kept>, Error> {
+    let rows = sqlx::query!(
+        r#"select account_id, kept, kept_at as "kept_at: jiff_sqlx::Timestamp" from audit_heads where kept > 0"#
+    )
+    .fetch_all(tx)
+    .instrument(span("list kept audit heads"))
+    .await?;
+    let kept = |number, at: Option<jiff_sqlx::Timestamp>| {
+        // Versions before did not note when.
+        Kept { number, at: at.map_or(Timestamp::UNIX_EPOCH, jiff_sqlx::Timestamp::to_jiff) }
+    };
+    Ok(rows.into_iter().map(|row| (row.account_id, kept(row.kept, row.kept_at))).collect())
 }
 
 /// What the database says of the log of an account.
 pub async fn find(tx: &mut PgConnection, account: Uuid) -> Result<Log, Error> {
-    let row = sqlx::query!("select number, hash, kept from audit_heads where account_id = $1", account)
+    let row = sqlx::query!("select number, hash from audit_heads where account_id = $1", account)
         .fetch_optional(&mut *tx)
         .instrument(span("find audit log"))
         .await?;
-    let deleted = sqlx::query_scalar!(
-        r#"select exists (select from account_deletions where account_id = $1) as "deleted!""#,
+    // That a deletion is noted is not enough: of an account that is still there nothing was deleted. The installation never is.
+    let left = sqlx::query_scalar!(
+        r#"select exists (select from audit_entries where account_id = $1) as "left!"
+           from account_deletions
+           where account_id = $1 and not exists (select from accounts where account_id = $1)"#,
         account
     )
-    .fetch_one(tx)
+    .fetch_optional(tx)
     .instrument(span("look for deletion"))
     .await?;
-    Ok(row.map_or(Log { head: Head::START, kept: 0, deleted }, |row| {
-        let head = Head { number: row.number, hash: row.hash.try_into().unwrap_or_default() };
-        Log { head, kept: row.kept, deleted }
-    }))
+    let deletion = left.filter(|_| !account.is_nil()).map(|left| match left {
+        true => Deletion::UnderWay,
+        false => Deletion::Done,
+    });
+    let head =
+        row.map_or(Head::START, |row| Head { number: row.number, hash: row.hash.try_into().unwrap_or_default() });
+    Ok(Log { head, deletion })
 }
 
 /// The accounts with a log, or with what is left of one; the nil UUID stands for the installation.

@@ -51,12 +51,18 @@ impl Kept {
 
     /// Lets the log come to rest, and its head be kept.
     async fn export(&self) {
-        let settled =
-            "audit_heads where account_id = (select account_id from accounts) and number > 4 and kept = number";
+        self.export_after(4).await;
+    }
+
+    /// The same, once the log has more than `number` entries.
+    async fn export_after(&self, number: i64) {
+        let settled = format!(
+            "audit_heads where account_id = (select account_id from accounts) and number > {number} and kept = number"
+        );
         eventually("the head is kept", LIMIT * 3, async || {
             self.clock.advance(EVERY / 4);
             let waits = self.house.count("audit_inbox").await > 0;
-            (!waits && self.house.count(settled).await == 1).then_some(())
+            (!waits && self.house.count(&settled).await == 1).then_some(())
         })
         .await;
     }
@@ -86,6 +92,11 @@ impl Kept {
         assert_eq!(number, 2);
         self.sql("update audit_entries set number = number + 100000 where account_id = $1 and number > 2").await;
         self.sql("update audit_entries set number = number - 100001 where account_id = $1 and number > 100000").await;
+        self.chain_anew().await;
+    }
+
+    /// Computes every hash, and the head, as the contents are now.
+    async fn chain_anew(&self) {
         let entries: Vec<(i64, Vec<u8>)> =
             sqlx::query_as("select number, content from audit_entries where account_id = $1 order by number")
                 .bind(self.account())
@@ -111,6 +122,18 @@ impl Kept {
              where account_id = $1",
         )
         .await;
+    }
+
+    /// Lets identity itself sign a head over each entry, as the log is now.
+    async fn sign_anew(&self, entries: i64) {
+        for number in 1..=entries {
+            let head = "update audit_heads h set exported = $2 - 1, kept = $2 - 1, number = $2, hash = e.hash
+                        from audit_entries e where h.account_id = $1 and e.account_id = $1 and e.number = $2";
+            let set =
+                sqlx::query(head).bind(self.account()).bind(number).execute(&self.house.database.pool).await.unwrap();
+            assert_eq!(set.rows_affected(), 1);
+            self.export_after(number - 1).await;
+        }
     }
 
     fn head_files(&self) -> Vec<PathBuf> {
@@ -156,6 +179,98 @@ async fn a_log_that_was_written_anew_is_given_away_by_a_kept_head() {
     let Finding::Flawed { kind, number } = kept.finding().await else { panic!("{}", kept.verdict().await) };
     assert!(kind == AuditFlaw::Rewritten && number < entries || kind == AuditFlaw::Truncated && number == entries);
     assert!(!kept.verdict().await.is_good());
+}
+
+#[tokio::test]
+async fn a_log_that_was_written_anew_does_not_become_sound_by_heads_that_identity_signs_over_it() {
+    let kept = Kept::new().await;
+    let entries = kept.verdict().await.entries;
+    // Another trace: the last of two values of a field is the one that counts.
+    kept.sql(r"update audit_entries set content = content || '\x5a0178'::bytea where account_id = $1 and number = 2")
+        .await;
+    kept.chain_anew().await;
+    kept.sign_anew(entries).await;
+    let verdict = kept.verdict().await;
+    assert!(verdict.heads > usize::try_from(entries).unwrap(), "some number has two heads: {verdict}");
+    assert!(matches!(verdict.finding, Finding::Flawed { kind: AuditFlaw::Rewritten, .. }), "{verdict}");
+    let text = verdict.to_string();
+    assert!(text.contains("REWRITTEN"), "{text}");
+}
+
+#[tokio::test]
+async fn what_is_noted_of_a_deletion_excuses_no_log_of_an_account_that_is_there() {
+    let kept = Kept::new().await;
+    let noted = "insert into account_deletions (account_id, due_at)
+                 select account_id, 'infinity' from unnest(array[$1, '00000000-0000-0000-0000-000000000000'::uuid]) as t (account_id)";
+    kept.sql(noted).await;
+    assert_eq!(kept.finding().await, Finding::Sound, "nothing of it is gone");
+    kept.sql(r"update audit_entries set content = content || '\x5a0178'::bytea where account_id = $1 and number = 1")
+        .await;
+    assert_eq!(kept.finding().await, flawed(AuditFlaw::Changed, 1));
+    kept.sql("delete from audit_entries where account_id = $1").await;
+    assert_eq!(kept.finding().await, flawed(AuditFlaw::Truncated, 1));
+    let of_nobody = "insert into audit_heads (account_id, number, hash)
+                     select '00000000-0000-0000-0000-000000000000', 3, hash from audit_heads where account_id = $1";
+    kept.sql(of_nobody).await;
+    let report = kept.report().await;
+    let installation = report.verdicts.iter().find(|verdict| verdict.account.is_nil()).unwrap();
+    assert_eq!(installation.finding, flawed(AuditFlaw::Truncated, 1), "the installation is never deleted");
+}
+
+#[tokio::test]
+async fn a_log_goes_with_its_account_and_until_all_of_it_is_gone_nothing_is_said_of_it() {
+    let kept = Kept::new().await;
+    let entry: (Vec<u8>, Vec<u8>, Vec<u8>) =
+        sqlx::query_as("select event_id, hash, content from audit_entries where account_id = $1 and number = 3")
+            .bind(kept.account())
+            .fetch_one(&kept.house.database.pool)
+            .await
+            .unwrap();
+    kept.sql("insert into account_deletions (account_id, due_at) values ($1, '-infinity')").await;
+    eventually("the account is deleted", LIMIT * 3, async || {
+        kept.clock.advance(EVERY / 4);
+        (kept.house.count("account_deletions where finished_at is not null").await == 1).then_some(())
+    })
+    .await;
+    let verdict = kept.verdict().await;
+    assert!(verdict.finding == Finding::Deleted && verdict.is_good() && verdict.heads > 0, "{verdict}");
+    // As while it is being deleted, in any order.
+    let left = "insert into audit_entries (account_id, number, event_id, hash, content, occurred_at, actor, acting_for, method, call,
+                                           entity_kind, entity_id, entity_version)
+                values ($1, 3, $2, $3, $4, now(), '', '', '', '', '', $1, 0)";
+    let left = sqlx::query(left).bind(kept.account()).bind(entry.0).bind(entry.1).bind(entry.2);
+    left.execute(&kept.house.database.pool).await.unwrap();
+    let verdict = kept.verdict().await;
+    assert!(verdict.finding == Finding::BeingDeleted && !verdict.is_good(), "{verdict}");
+}
+
+#[tokio::test]
+async fn an_older_copy_of_the_heads_proves_what_it_has_and_lacks_nothing() {
+    let kept = Kept::new().await;
+    let entries = kept.verdict().await.entries;
+    let copy = TempDir::new().unwrap();
+    for file in kept.head_files() {
+        let to = copy.path().join(file.strip_prefix(kept.folder.path()).unwrap());
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(&file, to).unwrap();
+    }
+    kept.clock.advance(Duration::from_secs(1));
+    kept.house.member("owner@example.com").await;
+    kept.export_after(entries).await;
+    let (url, of) = (&kept.house.database.url, Some(kept.account()));
+    let report = audit_log::verify(url, copy.path(), kept.keys.path(), of).await.unwrap();
+    let verdict = &report.verdicts[0];
+    assert_eq!((verdict.finding, verdict.last.unwrap().0), (Finding::Sound, entries), "{verdict}");
+    assert!(verdict.later.unwrap().0 > entries && verdict.to_string().contains("later than any"), "{verdict}");
+    assert_eq!(kept.verdict().await.later, None);
+    // What is missing though a newer one is there, was taken away.
+    for file in kept.head_files() {
+        if !copy.path().join(file.strip_prefix(kept.folder.path()).unwrap()).exists() {
+            fs::remove_file(file).unwrap();
+        }
+    }
+    kept.sql("update audit_heads set kept_at = kept_at - interval '1 day' where account_id = $1").await;
+    assert!(matches!(kept.finding().await, Finding::HeadsMissing { .. }));
 }
 
 #[tokio::test]

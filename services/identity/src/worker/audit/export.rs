@@ -107,7 +107,7 @@ impl Exporter {
             folder.put(&name, lines.into()).await.map_err(Error::Blob)?;
         }
         let noted = self.database.transaction("note audit heads", async |tx: &mut PgConnection| {
-            audit_heads::exported(tx, kept, &moved).await
+            audit_heads::exported(tx, kept, &moved, now).await
         });
         noted.await?;
         Ok(i64::try_from(moved.len()).unwrap_or_default())

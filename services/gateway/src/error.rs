@@ -19,6 +19,15 @@ pub(crate) enum Error {
     /// More open streams than one user gets.
     #[error("a user has {0} streams open")]
     TooManyStreams(usize),
+    /// More open streams than the gateway carries.
+    #[error("{0} streams are open")]
+    TooManyStreamsInAll(usize),
+    /// The rest of a request did not come in time.
+    #[error("the rest of a request did not come within {0:?}")]
+    RequestUnfinished(Duration),
+    /// Others have begun requests and not ended them, too many for another one.
+    #[error("too many requests are unfinished")]
+    TooManyUnfinished,
     /// The service has more work than it can do, and this is not the most important of it.
     #[error("{0} has more work than it can do")]
     Overloaded(&'static str),
@@ -49,6 +58,13 @@ impl From<Error> for Fault {
             Error::TooManyStreams(limit) => Self::new(Code::ResourceExhausted, "TOO_MANY_STREAMS")
                 .with("limit", limit.to_string())
                 .retry_after(STREAM_PAUSE),
+            Error::TooManyStreamsInAll(_) => {
+                Self::new(Code::ResourceExhausted, "GATEWAY_FULL").retry_after(STREAM_PAUSE)
+            }
+            Error::RequestUnfinished(limit) => {
+                Self::new(Code::DeadlineExceeded, "REQUEST_UNFINISHED").with("seconds", limit.as_secs().to_string())
+            }
+            Error::TooManyUnfinished => Self::new(Code::ResourceExhausted, "GATEWAY_FULL").retry_after(OVERLOAD_PAUSE),
             Error::Overloaded(service) => Self::new(Code::ResourceExhausted, "OVERLOADED")
                 .with("service", service)
                 .retry_after(OVERLOAD_PAUSE.mul_f64(rand::random_range(0.5..1.5))),
@@ -78,6 +94,9 @@ mod tests {
         for error in [
             Error::RateLimited { scope: "user", retry_after },
             Error::TooManyStreams(1),
+            Error::TooManyStreamsInAll(1),
+            Error::RequestUnfinished(Duration::from_secs(1)),
+            Error::TooManyUnfinished,
             Error::Overloaded("team"),
             Error::Down { service: "team", retry_after },
             Error::MessageTooLarge(1),

@@ -25,6 +25,7 @@ use diwan_transport::{BoxError, Front, Origins, SERVICES, Tls, with_reflection};
 use events::Events;
 use forward::{Forward, Upstreams};
 use limit::Limits;
+use message::Reader;
 use methods::Methods;
 use sqlx::migrate::Migrator;
 use tonic::service::Routes;
@@ -86,10 +87,10 @@ async fn served(front: Front, context: &Context) -> Result<Front, BoxError> {
 
 fn upstreams(context: &Context, methods: &Arc<Methods>) -> Result<Upstreams, BoxError> {
     let bounds = Bounds::read(&context.env)?;
-    let longest = context.env.parse("DIWAN_GATEWAY_MESSAGE_BYTES", "a number of bytes", LONGEST_MESSAGE)?;
+    let reader = Reader::new(context.env.parse("DIWAN_GATEWAY_MESSAGE_BYTES", "a number of bytes", LONGEST_MESSAGE)?);
     let upstream = |service| {
         let transport = context.network.to(service).forwarding(&context.signer);
-        Upstream::new(service, transport, methods.clone(), bounds, longest)
+        Upstream::new(service, transport, methods.clone(), bounds, reader.clone())
     };
     Ok(SERVICES.into_iter().map(|service| (service, upstream(service))).collect())
 }

@@ -2,18 +2,20 @@
 //! "Length-Prefixed-Message": a flag, then the length).
 
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
-use futures::stream;
+use futures::{FutureExt as _, stream};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyExt as _, BodyStream, StreamBody};
+use tokio::{sync::Semaphore, time::timeout};
 use tonic::{Status, body::Body};
 
 use crate::error::Error;
@@ -21,6 +23,10 @@ use crate::error::Error;
 /// Requests up to that are held, so that they can be sent again.
 const HELD: usize = 64 * 1024;
 const PREFIX: usize = 5;
+/// How long the rest of a request may take: what is held of it is small.
+const REST: Duration = Duration::from_secs(10);
+/// How many requests may be unfinished at a time: 128 MiB at most.
+const BEGUN: usize = 2048;
 
 /// What was read of a request.
 pub(crate) enum Read {
@@ -30,11 +36,42 @@ pub(crate) enum Read {
     Begun(Body),
 }
 
-/// Reads a request that is one message of at most `longest` bytes.
-///
-/// # Errors
-/// [`Error::MessageTooLarge`]; whatever the client's connection says.
-pub(crate) async fn read(mut body: Body, longest: usize) -> Result<Read, Status> {
+/// Reads requests; clones share their room.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader {
+    /// The longest message, bytes.
+    longest: usize,
+    /// Those that have begun and not ended.
+    begun: Arc<Semaphore>,
+}
+
+impl Reader {
+    /// Of messages of at most `longest` bytes.
+    pub(crate) fn new(longest: usize) -> Self {
+        Self { longest, begun: Arc::new(Semaphore::new(BEGUN)) }
+    }
+
+    /// The longest message, bytes.
+    pub(crate) fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// Reads a request that is one message. Who does not send the rest of what he has begun holds memory here, and needs no token for
+    /// it: his time is short, and the room for all of them together is bounded.
+    ///
+    /// # Errors
+    /// [`Error::MessageTooLarge`], [`Error::RequestUnfinished`], [`Error::TooManyUnfinished`]; whatever the client's connection says.
+    pub(crate) async fn read(&self, body: Body) -> Result<Read, Status> {
+        let mut reading = pin!(read(body, self.longest));
+        if let Some(read) = reading.as_mut().now_or_never() {
+            return read;
+        }
+        let _room = self.begun.try_acquire().map_err(|_| Error::TooManyUnfinished)?;
+        timeout(REST, reading).await.map_err(|_| Error::RequestUnfinished(REST))?
+    }
+}
+
+async fn read(mut body: Body, longest: usize) -> Result<Read, Status> {
     let (mut held, mut lengths) = (BytesMut::new(), Lengths::new(longest));
     while let Some(frame) = body.frame().await.transpose()? {
         let Ok(data) = frame.into_data() else { continue };

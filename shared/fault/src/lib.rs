@@ -18,6 +18,7 @@
 //! # assert_eq!(create_team("a", "0198f0a0-0000-7000-8000-000000000000").unwrap_err().reason(), "TEAM_NOT_FOUND");
 //! ```
 
+pub mod call;
 mod fields;
 pub mod language;
 mod texts;
@@ -103,6 +104,7 @@ impl Fault {
     fn log(&self) {
         let Some(source) = &self.source else { return };
         let cause = diwan_runtime::worker::chain(source.as_ref());
+        let _said_of = call::span().entered();
         if matches!(self.code, Code::Internal | Code::Unknown | Code::DataLoss) {
             tracing::error!(reason = self.reason, cause, "a request failed");
         } else {

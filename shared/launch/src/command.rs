@@ -55,7 +55,7 @@ fn tell(service: &str, error: &str) {
 fn work(component: &'static dyn Component, command: &Command, env: &Env) -> Result<(), BoxError> {
     // Ignored where it is installed already: one process has one provider.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = runtime()?;
     let name = format!("diwan-{}", component.name());
     let telemetry = runtime.block_on(async { telemetry::start(&name, env) })?;
     let result = runtime.block_on(async {
@@ -71,6 +71,16 @@ fn work(component: &'static dyn Component, command: &Command, env: &Env) -> Resu
     });
     telemetry.flush();
     result
+}
+
+/// Where a process has one core, workers that steal from one another only cost.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut builder = match cores {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
 }
 
 /// Brings the database of a service to the schema of this version.

@@ -1,33 +1,30 @@
 //! The connection to a service in another process (HTTP/2): made when it is first needed, and anew when it was lost.
 //!
-//! tonic's channel does the same behind a queue and a task of its own, which every call passes through: at a gateway they cost
-//! as much as checking who calls.
+//! tonic's channel does the same behind a queue and a task of its own, which every call passes through, and hyper's client behind
+//! others: at a gateway they cost as much as checking who calls.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use bytes::Bytes;
+use futures::FutureExt as _;
+use h2::client::SendRequest;
 use http::{Request, Response, Uri, Version};
-use hyper::{
-    body::Incoming,
-    client::conn::http2::{self, SendRequest},
-    rt::{Read, Write},
-};
-use hyper_util::{
-    client::legacy::connect::HttpConnector,
-    rt::{TokioExecutor, TokioTimer},
-};
+use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::time::{Instant, timeout};
 use tonic::body::Body;
 use tower::{Service as _, ServiceExt as _};
 
-use crate::{BoxError, tls::Secured};
+use crate::{
+    BoxError,
+    connection::shake_hands,
+    exchange::{Answer, exchange},
+    tls::Secured,
+};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
-/// Without keepalive a connection never notices a dead peer.
-const KEEPALIVE: Duration = Duration::from_secs(5);
-const KEEPALIVE_ANSWER: Duration = Duration::from_secs(3);
 
 /// A way to one service over TCP. Clones share the connection.
 #[derive(Clone)]
@@ -37,7 +34,7 @@ struct Shared {
     address: Uri,
     tcp: HttpConnector,
     tls: Option<Secured>,
-    open: Mutex<Option<SendRequest<Body>>>,
+    open: Mutex<Option<SendRequest<Bytes>>>,
     attempt: tokio::sync::Mutex<Option<Failure>>,
 }
 
@@ -64,16 +61,16 @@ impl Channel {
     ///
     /// # Errors
     /// When nobody answers at the address, or the connection is lost before the head of the answer.
-    pub(crate) async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
-        let mut connection = self.connection().await?;
+    pub(crate) async fn send(&self, mut request: Request<Body>) -> Result<Response<Answer>, BoxError> {
+        let connection = self.connection().await?;
         let mut uri = self.0.address.clone().into_parts();
         uri.path_and_query = request.uri().path_and_query().cloned();
         *request.uri_mut() = Uri::from_parts(uri)?;
         *request.version_mut() = Version::HTTP_2;
-        Ok(connection.send_request(request).await?)
+        Ok(exchange(connection, request).await?)
     }
 
-    async fn connection(&self) -> Result<SendRequest<Body>, BoxError> {
+    async fn connection(&self) -> Result<SendRequest<Bytes>, BoxError> {
         match self.open() {
             Some(open) => Ok(open),
             // Boxed: what connecting takes up, no other call has to carry along.
@@ -83,7 +80,7 @@ impl Channel {
 
     /// Invariant: one attempt to connect at a time, which the lock of `attempt` enforces. Whoever waited while it failed has his
     /// answer and does not try once more, or a hundred calls would wait for a hundred attempts.
-    async fn reconnect(&self) -> Result<SendRequest<Body>, BoxError> {
+    async fn reconnect(&self) -> Result<SendRequest<Bytes>, BoxError> {
         let asked = Instant::now();
         let mut attempt = self.0.attempt.lock().await;
         if let Some(open) = self.open() {
@@ -106,35 +103,18 @@ impl Channel {
         }
     }
 
-    fn open(&self) -> Option<SendRequest<Body>> {
-        let open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.as_ref().filter(|connection| !connection.is_closed()).cloned()
+    /// The present connection, unless it has ended or the service has asked to end it.
+    fn open(&self) -> Option<SendRequest<Bytes>> {
+        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let ready = std::future::poll_fn(|cx| open.poll_ready(cx)).now_or_never();
+        matches!(ready, Some(Ok(()))).then_some(open)
     }
 
-    async fn connect(&self) -> Result<SendRequest<Body>, BoxError> {
+    async fn connect(&self) -> Result<SendRequest<Bytes>, BoxError> {
         let address = self.0.address.clone();
-        match self.0.tls.clone() {
-            Some(mut tls) => shake_hands(tls.ready().await?.call(address).await?).await,
-            None => shake_hands(self.0.tcp.clone().ready().await?.call(address).await?).await,
-        }
+        Ok(match self.0.tls.clone() {
+            Some(mut tls) => shake_hands(tls.ready().await?.call(address).await?).await?,
+            None => shake_hands(self.0.tcp.clone().ready().await?.call(address).await?).await?,
+        })
     }
-}
-
-async fn shake_hands<S>(stream: S) -> Result<SendRequest<Body>, BoxError>
-where
-    S: Read + Write + Unpin + Send + 'static,
-{
-    let builder = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE_ANSWER)
-        .keep_alive_while_idle(true)
-        .clone();
-    let (sender, connection) = builder.handshake(stream).await?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection to a service ended");
-        }
-    });
-    Ok(sender)
 }

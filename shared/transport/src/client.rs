@@ -14,7 +14,6 @@ use diwan_audit::origin;
 use diwan_fault::{Fault, language};
 use http::{HeaderMap, HeaderValue, Request, Response, header::ACCEPT_LANGUAGE};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Status, body::Body};
 use tower::Service;
@@ -25,6 +24,7 @@ use crate::{
     channel::Channel,
     context,
     deadline::{self, Limited},
+    exchange::Answer,
     forwarded::GATEWAY_TOKEN,
     tls::Certified,
     trace,
@@ -83,10 +83,10 @@ impl Transport {
     /// # Errors
     /// A status in a box: what became of the call, where no answer came.
     pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>, BoxError> {
-        let path = request.uri().path().to_owned();
+        let method = request.uri().clone();
         let span = match self.gateway {
-            Some(_) => trace::passed_on(request.headers_mut(), &path),
-            None => trace::outgoing(request.headers_mut(), &path),
+            Some(_) => trace::passed_on(request.headers_mut(), method.path()),
+            None => trace::outgoing(request.headers_mut(), method.path()),
         };
         let deadline = self.deadline(&request);
         if let Some(deadline) = deadline {
@@ -151,7 +151,7 @@ fn unavailable(error: BoxError) -> BoxError {
 
 /// The body of an answer over TCP. A connection that is lost on the way becomes a status, UNAVAILABLE as at the start of a
 /// call: a gateway can pass that on, where a body that fails is INTERNAL to its client.
-struct Unbroken(Incoming);
+struct Unbroken(Answer);
 
 impl HttpBody for Unbroken {
     type Data = Bytes;

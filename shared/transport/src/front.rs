@@ -11,7 +11,11 @@ use std::{
 
 use bytes::Bytes;
 use diwan_access::{Admission, Caller};
-use diwan_fault::{Code, Fault, Language, language};
+use diwan_fault::{
+    Code, Fault, Language,
+    call::{self, Call},
+    language,
+};
 use http::{HeaderMap, HeaderValue, Request, Response, header::ACCEPT_LANGUAGE};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, timeout_at};
@@ -127,26 +131,26 @@ impl Front {
 
     /// Answers one call.
     pub async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
-        let span = self.span(&mut request);
+        let (span, call) = self.span(&mut request);
         let language = language_of(request.headers());
         let (deadline, answer) = match deadline::of(request.headers()) {
             Ok(deadline) => {
                 // Boxed: each of the layers around it would keep room for it more than once, and move all of it.
                 let answer = context::with_deadline(deadline, Box::pin(self.admit_and_answer(request)));
-                let answer = language::scope(language, in_time(deadline, answer)).instrument(span.clone()).await;
-                (deadline, answer)
+                let answer = language::scope(language, in_time(deadline, answer));
+                (deadline, call::scope(call.clone(), answer).instrument(span.clone()).await)
             }
             Err(fault) => (None, language::sync_scope(language, || Status::from(fault)).into_http()),
         };
-        answer.map(|body| Body::new(Continued { body, language, deadline, span }))
+        answer.map(|body| Body::new(Continued { body, language, deadline, span, call }))
     }
 
-    fn span(&self, request: &mut Request<Body>) -> Span {
-        let path = request.uri().clone();
+    fn span(&self, request: &mut Request<Body>) -> (Span, Option<Call>) {
         if self.audited.is_none() {
-            return trace::passing(request.headers_mut(), path.path());
+            let method = request.uri().clone();
+            return trace::passing(request.headers_mut(), &method);
         }
-        trace::incoming(request.headers(), path.path())
+        (trace::incoming(request.headers(), request.uri().path()), None)
     }
 
     async fn admit_and_answer(&self, mut request: Request<Body>) -> Response<Body> {
@@ -155,6 +159,7 @@ impl Front {
         let peer = request.extensions_mut().remove::<Certified>();
         match self.admission.admit(request.uri().path(), request.headers(), self.name) {
             Ok(caller) if speaks_as_another(peer.as_ref(), &caller) => {
+                let _said_of = call::span().entered();
                 tracing::warn!(?caller, "a service's token came over a connection with another name");
                 Status::from(Fault::new(Code::Unauthenticated, "UNAUTHENTICATED")).into_http()
             }
@@ -199,6 +204,7 @@ struct Continued {
     language: Language,
     deadline: Option<Instant>,
     span: Span,
+    call: Option<Call>,
 }
 
 impl HttpBody for Continued {
@@ -206,10 +212,11 @@ impl HttpBody for Continued {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Self { body, language, deadline, span } = &mut *self;
+        let Self { body, language, deadline, span, call } = &mut *self;
         let body = Pin::new(body);
         let next = || context::with_deadline_now(*deadline, || body.poll_frame(cx));
-        span.in_scope(|| language::sync_scope(*language, next))
+        let next = || language::sync_scope(*language, next);
+        span.in_scope(|| call::sync_scope(call.clone(), next))
     }
 
     fn is_end_stream(&self) -> bool {

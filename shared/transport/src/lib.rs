@@ -7,9 +7,11 @@
 mod audited;
 mod channel;
 mod client;
+mod connection;
 pub mod context;
 mod cut;
 mod deadline;
+mod exchange;
 mod forwarded;
 mod front;
 mod jwks;

@@ -25,7 +25,10 @@ use crate::{Front, jwks, preread::Preread, tls::Certified, web};
 
 const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
-const MAX_STREAMS: u32 = 1024;
+/// What one client may have under way.
+const CLIENTS_STREAMS: u32 = 1024;
+/// Between services one connection carries a whole gateway, which has limits of its own: here only what a defect would open is stopped.
+const SERVICES_STREAMS: u32 = 1 << 20;
 /// What every client of HTTP/2 says first (RFC 9113 section 3.4), and how long he may take; no call of gRPC-Web is shorter.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PREFACE_LIMIT: Duration = Duration::from_secs(10);
@@ -124,11 +127,12 @@ fn http2<I: Read + Write + Unpin + 'static>(
     connection: Connection,
     front: Front,
 ) -> impl GracefulConnection<Error = hyper::Error> {
+    let streams = if front.audited.is_some() { SERVICES_STREAMS } else { CLIENTS_STREAMS };
     http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE_ANSWER)
-        .max_concurrent_streams(MAX_STREAMS)
+        .max_concurrent_streams(streams)
         .serve_connection(stream, service_fn(move |request| respond(front.clone(), connection.clone(), request)))
 }
 

@@ -3,15 +3,21 @@
 //! A call that is only passed on, by a process that sends its spans nowhere, has no span in the trace: its id is kept, or made,
 //! and stands in the log, at a fraction of what a recorded span costs.
 
-use diwan_runtime::telemetry::{self, LOG_ONLY};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use diwan_fault::call::Call;
+use diwan_runtime::telemetry;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use opentelemetry::{
-    Context, SpanId, TraceFlags, TraceId, global,
+    Context, global,
     propagation::{Extractor, Injector},
-    trace::{SpanContext, TraceContextExt as _, TraceState},
+    trace::TraceContextExt as _,
 };
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
+/// Where the paths of methods begin that the gateway answers itself.
+const OWN: &str = "/diwan.gateway.";
 
 /// The span of a call that came in, a child of the caller's.
 pub(crate) fn incoming(headers: &HeaderMap, path: &str) -> Span {
@@ -22,17 +28,22 @@ pub(crate) fn incoming(headers: &HeaderMap, path: &str) -> Span {
     span
 }
 
-/// The span of a call that came in to be passed on. `headers` tell whoever answers it of the trace already where this process has
-/// nothing to add: see [`passed_on`].
-pub(crate) fn passing(headers: &mut HeaderMap, path: &str) -> Span {
-    if telemetry::exports() {
-        return incoming(headers, path);
+/// Of a call that came in to be passed on: its span, or where this process sends its spans nowhere, which call it is. `headers` then
+/// tell whoever answers it of the trace: see [`passed_on`].
+pub(crate) fn passing(headers: &mut HeaderMap, method: &Uri) -> (Span, Option<Call>) {
+    if telemetry::exports() || method.path().starts_with(OWN) {
+        return (incoming(headers, method.path()), None);
     }
-    let parent = global::get_text_map_propagator(|propagator| propagator.extract(&Headers(headers)));
-    let told = parent.span().span_context().clone();
-    let trace = if told.is_valid() { told.trace_id() } else { begin(headers) };
-    let method = path.trim_start_matches('/');
-    tracing::info_span!(target: LOG_ONLY, "rpc", otel.name = method, trace_id = tracing::field::display(trace))
+    let trace = told(headers).unwrap_or_else(|| begin(headers));
+    (Span::none(), Some(Call { method: method.clone(), trace }))
+}
+
+/// The trace that the caller told of.
+fn told(headers: &HeaderMap) -> Option<u128> {
+    headers.get(TRACEPARENT)?;
+    let context = global::get_text_map_propagator(|propagator| propagator.extract(&Headers(headers)));
+    let told = context.span().span_context().clone();
+    told.is_valid().then(|| u128::from_be_bytes(told.trace_id().to_bytes()))
 }
 
 /// The span of a call that is passed on to whoever answers it.
@@ -40,12 +51,13 @@ pub(crate) fn passed_on(headers: &mut HeaderMap, path: &str) -> Span {
     if telemetry::exports() { outgoing(headers, path) } else { Span::none() }
 }
 
-/// A new trace, sampled: whoever records it decides that for himself.
-fn begin(headers: &mut HeaderMap) -> TraceId {
-    let trace = TraceId::from(rand::random::<u128>().max(1));
-    let span = SpanId::from(rand::random::<u64>().max(1));
-    let context = SpanContext::new(trace, span, TraceFlags::SAMPLED, true, TraceState::default());
-    inject(headers, &Context::new().with_remote_span_context(context));
+/// A new trace, sampled: whoever records it decides that for himself (W3C Trace Context section 3.2).
+fn begin(headers: &mut HeaderMap) -> u128 {
+    let (trace, span) = (rand::random::<u128>().max(1), rand::random::<u64>().max(1));
+    headers.remove(TRACESTATE);
+    if let Ok(parent) = HeaderValue::try_from(format!("00-{trace:032x}-{span:016x}-01")) {
+        headers.insert(TRACEPARENT, parent);
+    }
     trace
 }
 

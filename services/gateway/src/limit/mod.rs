@@ -16,11 +16,13 @@ use uuid::Uuid;
 use crate::{error::Error, methods::Class};
 use bucket::{Buckets, Rate};
 pub(crate) use streams::OpenStream;
-use streams::Streams;
+use streams::{Most, Streams};
 
 /// Buckets in memory, some ten megabytes.
 const CAPACITY: usize = 131_072;
 const STREAMS_OF_USER: usize = 20;
+/// What a gateway keeps of slow readers in all is a few hundred megabytes at most.
+const STREAMS: usize = 8192;
 
 /// Whose bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +52,8 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// From `DIWAN_GATEWAY_LIMIT_<ADDRESS|USER|ACCOUNT>_<SIGN_IN|READ|WRITE|STREAM>` and `DIWAN_GATEWAY_STREAMS_PER_USER`.
+    /// From `DIWAN_GATEWAY_LIMIT_<ADDRESS|USER|ACCOUNT>_<SIGN_IN|READ|WRITE|STREAM>`, `DIWAN_GATEWAY_STREAMS_PER_USER`
+    /// and `DIWAN_GATEWAY_STREAMS`.
     pub(crate) fn read(env: &Env) -> Result<Self, EnvError> {
         let mut rates = HashMap::new();
         for scope in ["address", "user", "account"] {
@@ -60,14 +63,17 @@ impl Limits {
                 rates.insert((scope, class), rate);
             }
         }
-        let most = env.parse("DIWAN_GATEWAY_STREAMS_PER_USER", "a number", STREAMS_OF_USER)?;
+        let most = Most {
+            of_user: env.parse("DIWAN_GATEWAY_STREAMS_PER_USER", "a number", STREAMS_OF_USER)?,
+            in_all: env.parse("DIWAN_GATEWAY_STREAMS", "a number", STREAMS)?,
+        };
         Ok(Self { rates, buckets: Buckets::new(CAPACITY), streams: Streams::new(most) })
     }
 
     /// Lets one call through, and for a stream gives what has to live as long as it does.
     ///
     /// # Errors
-    /// [`Error::RateLimited`] and [`Error::TooManyStreams`].
+    /// [`Error::RateLimited`], [`Error::TooManyStreams`] and [`Error::TooManyStreamsInAll`].
     pub(crate) fn admit(
         &self,
         class: Class,
@@ -93,7 +99,7 @@ impl Limits {
         if class != Class::Stream {
             return Ok(None);
         }
-        self.streams.open(one).map(Some).ok_or(Error::TooManyStreams(self.streams.most()))
+        self.streams.open(one).map(Some)
     }
 
     fn take(&self, whose: Option<Whose>, class: Class, now: Instant) -> Result<(), Error> {

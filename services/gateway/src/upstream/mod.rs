@@ -24,7 +24,7 @@ use tower::Service;
 
 use crate::{
     error::Error,
-    message::{self, Read},
+    message::{self, Read, Reader},
     methods::{Method, Methods},
 };
 use budget::Budget;
@@ -48,8 +48,7 @@ struct Shared {
     concurrency: Concurrency,
     circuit: Circuit,
     budget: Budget,
-    /// The longest message, bytes.
-    longest: usize,
+    reader: Reader,
 }
 
 impl Upstream {
@@ -59,11 +58,11 @@ impl Upstream {
         transport: Transport,
         methods: Arc<Methods>,
         bounds: Bounds,
-        longest: usize,
+        reader: Reader,
     ) -> Self {
         let concurrency = Concurrency::new(bounds, methods.count());
         let (circuit, budget) = (Circuit::new(), Budget::new());
-        Self(Arc::new(Shared { service, transport, methods, concurrency, circuit, budget, longest }))
+        Self(Arc::new(Shared { service, transport, methods, concurrency, circuit, budget, reader }))
     }
 }
 
@@ -74,11 +73,11 @@ impl Shared {
         };
         let (parts, body) = request.into_parts();
         if !method.one_request {
-            let (body, watch) = message::watched(body, self.longest);
+            let (body, watch) = message::watched(body, self.reader.longest());
             return self.in_turn(&method, self.once(Request::from_parts(parts, body), Some(watch))).await;
         }
         // Read before the call takes its place: who sends slowly keeps nobody waiting but himself.
-        match message::read(body, self.longest).await? {
+        match self.reader.read(body).await? {
             Read::Whole(bytes) if method.repeatable => {
                 self.in_turn(&method, self.repeated(|| Request::from_parts(parts.clone(), full(&bytes)))).await
             }
@@ -86,7 +85,7 @@ impl Shared {
                 self.in_turn(&method, self.once(Request::from_parts(parts, full(&bytes)), None)).await
             }
             Read::Begun(body) => {
-                let (body, watch) = message::watched(body, self.longest);
+                let (body, watch) = message::watched(body, self.reader.longest());
                 self.in_turn(&method, self.once(Request::from_parts(parts, body), Some(watch))).await
             }
         }

@@ -211,10 +211,35 @@ mod tests {
         }
     }
 
+    /// A request that says it will be longer, and then nothing.
+    fn unfinished() -> Body {
+        let begun = stream::iter([Ok::<_, Status>(Frame::data(Bytes::from(message(1000)).slice(..100)))]);
+        Body::new(StreamBody::new(futures::StreamExt::chain(begun, stream::pending())))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_not_finished_is_let_go_and_not_too_many_wait_for_their_ends() {
+        let reader = Reader { longest: 200_000, begun: Arc::new(Semaphore::new(1)) };
+        let first = tokio::spawn({
+            let reader = reader.clone();
+            async move { reader.read(unfinished()).await.err().map(|status| status.code()) }
+        });
+        tokio::task::yield_now().await;
+        let second = reader.read(unfinished()).await.err().map(|status| status.code());
+        assert_eq!(second, Some(tonic::Code::ResourceExhausted));
+        let whole = reader.read(full(message(100))).await;
+        assert!(matches!(whole, Ok(Read::Whole(_))), "who is at hand needs no room");
+        assert_eq!(first.await.unwrap(), Some(tonic::Code::DeadlineExceeded));
+        assert_eq!(reader.begun.available_permits(), 1);
+    }
+
+    fn full(bytes: Vec<u8>) -> Body {
+        Body::new(http_body_util::Full::new(Bytes::from(bytes)))
+    }
+
     #[tokio::test]
     async fn a_short_request_is_held_and_a_long_one_goes_on_whole() {
-        let short = Body::new(http_body_util::Full::new(Bytes::from(message(100))));
-        assert!(matches!(read(short, 200_000).await, Ok(Read::Whole(bytes)) if bytes == message(100)));
+        assert!(matches!(read(full(message(100)), 200_000).await, Ok(Read::Whole(bytes)) if bytes == message(100)));
         let pieces: Vec<_> = message(200_000).chunks(16_384).map(Bytes::copy_from_slice).collect();
         let frames = stream::iter(pieces.into_iter().map(|piece| Ok::<_, Status>(Frame::data(piece))));
         let Ok(Read::Begun(body)) = read(Body::new(StreamBody::new(frames)), 200_000).await else { panic!("held") };

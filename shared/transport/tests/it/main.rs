@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod callers;
+mod channels;
 mod context;
+mod crowds;
 mod deadlines;
 mod draining;
 mod failures;

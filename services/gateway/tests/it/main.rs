@@ -11,4 +11,5 @@ mod load;
 mod messages;
 mod smuggling;
 mod support;
+mod traces;
 mod web;

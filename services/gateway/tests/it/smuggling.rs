@@ -2,6 +2,7 @@
 
 use std::{
     future::ready,
+    net::SocketAddr,
     sync::{Arc, Mutex},
 };
 
@@ -15,16 +16,21 @@ use diwan_testkit::{Person, World, reason};
 use diwan_transport::{Front, Network, Peer, SERVICES};
 use http::HeaderMap;
 use http_body_util::{BodyExt as _, Full};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 use tonic::{Code, Request, body::Body, codegen::Service as _};
 
-use crate::support::{Scripted, encoded, gateway_to, good, listen, somebody, world};
+use crate::support::{LIMIT, Scripted, encoded, gateway_to, good, listen, somebody, world};
 
 /// The headers of the last call, as a service saw them.
 #[derive(Clone, Default)]
-struct Seen(Arc<Mutex<HeaderMap>>);
+pub struct Seen(Arc<Mutex<HeaderMap>>);
 
 impl Seen {
-    fn service(&self, method: &'static str, answer: &impl prost::Message) -> Scripted {
+    pub fn service(&self, method: &'static str, answer: &impl prost::Message) -> Scripted {
         let (seen, answer) = (self.clone(), encoded(answer));
         Scripted::default().on(method, move |request| {
             *seen.0.lock().unwrap() = request.headers().clone();
@@ -35,10 +41,18 @@ impl Seen {
     fn has(&self, name: &str) -> bool {
         self.0.lock().unwrap().contains_key(name)
     }
+
+    /// The value of a header that is there once.
+    pub fn one(&self, name: &str) -> Option<String> {
+        let headers = self.0.lock().unwrap();
+        let mut values = headers.get_all(name).iter();
+        let value = values.next()?.to_str().unwrap().to_owned();
+        values.next().is_none().then_some(value)
+    }
 }
 
 /// Two services behind a gateway, in one process and behind ports of their own.
-async fn both(world: &World, seen: &Seen) -> [(&'static str, Front); 2] {
+pub async fn both(world: &World, seen: &Seen) -> [(&'static str, Front); 2] {
     let mut env = SERVICES.into_iter().fold(Env::default(), |env, service| {
         env.with(format!("DIWAN_{}_ADDRESS", service.to_uppercase()), "http://127.0.0.1:1")
     });
@@ -226,5 +240,54 @@ async fn internal_metadata_in_another_spelling_reaches_no_service() {
         let reached: Vec<_> = odd.into_iter().filter(|name| seen.has(name)).collect();
         // The address that the gateway tells is the socket's; here there is none.
         assert_eq!(reached, Vec::<&str>::new(), "{place}");
+    }
+}
+
+/// Writes a call as it stands on the wire of HTTP/1.1, and returns what is answered.
+async fn written(address: SocketAddr, headers: &[(&str, &str)], body: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut head =
+        "POST /diwan.team.v1.TeamService/ListTeams HTTP/1.1\r\nHost: diwan\r\nConnection: close\r\n".to_owned();
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    head += &format!("Content-Length: {}\r\n\r\n", body.len());
+    stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
+    let mut answer = Vec::new();
+    timeout(LIMIT, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn internal_metadata_in_upper_case_on_the_wire_of_http1_reaches_no_service() {
+    let (world, seen) = (world([]), Seen::default());
+    crate::support::start(&world, "team", seen.service("ListTeams", &ListTeamsResponse::default()));
+    let settings = [("DIWAN_CORS_ORIGINS", "https://app.example.com")];
+    let address = listen(&world, gateway_to(&world, world.network.clone(), &settings).await).await;
+    let bearer = format!("Bearer {}", world.token(&somebody()));
+    let stolen = world.signer("identity").service_token("team").unwrap().to_str().unwrap().to_owned();
+    let message = encoded(&ListTeamsRequest::default());
+    let web = ("Content-Type", "application/grpc-web+proto");
+    let odd = [
+        ("DIWAN-CLIENT-ADDRESS", "192.0.2.1"),
+        ("Diwan-Gateway-Token", "forged"),
+        ("DIWAN-ORIGIN-BIN", "Zm9yZ2Vk"),
+        ("Diwan-Whatever-Comes", "forged"),
+        ("X-DIWAN-USER", "forged"),
+        ("GRPC-STATUS", "0"),
+        ("Grpc-Previous-Rpc-Attempts", "7"),
+    ];
+    let headers: Vec<_> = odd.into_iter().chain([web, ("AUTHORIZATION", &*bearer)]).collect();
+    let answer = written(address, &headers, &message).await;
+    assert!(answer.contains("grpc-status:0") || answer.contains("grpc-status: 0"), "{answer}");
+    let reached: Vec<_> = odd[1..].iter().filter(|(name, _)| seen.has(name)).collect();
+    assert_eq!(reached, Vec::<&(&str, &str)>::new());
+    assert_eq!(seen.one("diwan-client-address").as_deref(), Some("127.0.0.1"), "the socket's");
+
+    *seen.0.lock().unwrap() = HeaderMap::new();
+    for token in [&*stolen, "forged"] {
+        let refused = written(address, &[web, ("DIWAN-SERVICE-TOKEN", token)], &message).await;
+        assert!(refused.contains("grpc-status: 16"), "{refused}");
+        assert!(seen.0.lock().unwrap().is_empty(), "it reached a service");
     }
 }

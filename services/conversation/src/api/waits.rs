@@ -107,9 +107,7 @@ fn shown(reader: &Reader, sight: Sight, conversation: Uuid, now: Timestamp) -> R
     let mut at_turn = agents;
     for made in before {
         if let Some(agent) = at_turn.iter_mut().find(|agent| agent.user == made.user) {
-            agent.open += 1;
-            agent.automatic += i64::from(made.counts);
-            agent.last = Some(made.at);
+            agent.assign(made.at, made.counts);
         }
     }
     let chosen = made.map(|place| decision.assignments[place].user);

@@ -14,7 +14,7 @@ use super::{
 pub enum Reason {
     /// He could get nothing at all.
     Hindered(PassedOver),
-    /// He used a higher share of the limit.
+    /// He used a higher share of the limit; of what others had not answered: he held more.
     HigherShare,
     /// He had got more automatically.
     HigherCount,
@@ -60,6 +60,7 @@ impl Turn<'_> {
     /// Why `agent` did not get it, as he stood then; `None`: he is the chosen one, or nobody is and he could.
     pub fn why_not(self, agent: &Agent) -> Option<Reason> {
         let Self { limit, chosen, asked } = self;
+        let counts = asked.is_empty();
         if let Some(hindrance) = hindrance(limit, agent) {
             return Some(Reason::Hindered(hindrance));
         }
@@ -67,12 +68,12 @@ impl Turn<'_> {
         if asked.contains(&agent.user) {
             return Some(Reason::DidNotAnswer);
         }
-        let ((mine, my_last, _), (his, his_last, _)) = (load(limit, agent), load(limit, chosen));
+        let ((mine, my_last, _), (his, his_last, _)) = (load(limit, counts, agent), load(limit, counts, chosen));
         Some(match (mine.cmp(&his), my_last.cmp(&his_last)) {
             (Ordering::Equal, Ordering::Equal) => Reason::LaterId,
             (Ordering::Equal, _) => Reason::LaterAssignment,
-            _ if limit.is_some() => Reason::HigherShare,
-            _ => Reason::HigherCount,
+            _ if counts && limit.is_none() => Reason::HigherCount,
+            _ => Reason::HigherShare,
         })
     }
 
@@ -83,7 +84,13 @@ impl Turn<'_> {
         all.sort_by_key(|(reason, agent)| {
             let hindered = matches!(reason, Some(Reason::Hindered(_)));
             let asked = *reason == Some(Reason::DidNotAnswer);
-            (hindered, asked, reason.is_some(), (!hindered).then(|| load(self.limit, agent)), agent.user)
+            (
+                hindered,
+                asked,
+                reason.is_some(),
+                (!hindered).then(|| load(self.limit, self.asked.is_empty(), agent)),
+                agent.user,
+            )
         });
         all.into_iter().map(|(reason, agent)| (agent, reason)).collect()
     }

@@ -40,6 +40,7 @@ fn each_comparison_that_the_routing_makes_has_its_reason() {
     assert_eq!(nobody.why_not(&chosen), None, "whoever could get one");
     let asked = Turn { limit: None, chosen: Some(&chosen), asked: &[Uuid::from_u128(2)] };
     assert_eq!(asked.why_not(&agent(2, 0, 0, None)), Some(Reason::DidNotAnswer));
+    assert_eq!(asked.why_not(&agent(3, 2, 0, None)), Some(Reason::HigherShare), "whatever had been given to him");
 }
 
 #[test]
@@ -63,6 +64,7 @@ proptest! {
     fn the_order_of_the_candidates_is_the_order_in_which_the_routing_chooses(
         limit in prop::option::of(1..4_i32),
         drawn in prop::collection::vec((0..4_i32, 0..4_i64, prop::option::of(0..4_u64), any::<bool>()), 1..6),
+        again in any::<bool>(),
     ) {
         let one = |(number, (open, automatic, last, there)): (u128, (i32, i64, Option<u64>, bool))| {
             let availability = if there { Availability::Active } else { Availability::Offline };
@@ -74,7 +76,8 @@ proptest! {
             version: 1,
             priority: Priority::Normal,
             queued_at: Timestamp::UNIX_EPOCH,
-            asked: Vec::new(),
+            // By somebody who has left since.
+            asked: if again { vec![Uuid::max()] } else { Vec::new() },
         };
         let chosen = |agents: &[Agent]| {
             let made = decide(limit, agents, std::slice::from_ref(&waiting), Timestamp::UNIX_EPOCH);
@@ -82,7 +85,7 @@ proptest! {
         };
         let first = chosen(&agents);
         let found = first.and_then(|user| agents.iter().find(|agent| agent.user == user).cloned());
-        let turn = Turn { limit, chosen: found.as_ref(), asked: &[] };
+        let turn = Turn { limit, chosen: found.as_ref(), asked: &waiting.asked };
         for (agent, reason) in turn.in_order(agents.clone()) {
             prop_assert_eq!(reason.is_none(), Some(agent.user) == first);
             let next = chosen(&agents);

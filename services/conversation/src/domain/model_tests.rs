@@ -291,24 +291,22 @@ fn nobody_idles_while_something_waits(world: &World) {
     }
 }
 
-/// Without a limit any two who have been eligible since the same step have got as many since then, give or take one. Where somebody has
-/// got what another did not answer, which does not count, but is his last assignment, ties have fallen otherwise: give or take two.
+/// Without a limit any two have got as many, give or take one, over every time in which both were eligible, whenever it begins and ends.
+/// What another one did not answer does not count.
 fn assignments_are_fair(world: &World) {
     for (number, team) in world.teams.iter().enumerate().filter(|(_, team)| team.limit.is_none()) {
-        let eligible: Vec<_> = team
-            .slots
-            .iter()
-            .filter(|(user, slot)| slot.member && world.users[**user].availability == Availability::Active)
-            .collect();
-        for (one, his) in &eligible {
-            for (other, theirs) in &eligible {
-                let team_since = team.unlimited_since.max(team.fair_since);
-                let since = his.eligible_since.max(theirs.eligible_since).max(team_since);
+        let active = |user: usize| world.users[user].availability == Availability::Active;
+        let eligible: Vec<_> = team.slots.iter().filter(|(user, slot)| slot.member && active(**user)).collect();
+        for (place, (one, his)) in eligible.iter().enumerate() {
+            for (other, theirs) in &eligible[..place] {
                 // Whoever becomes eligible in a step does so before its assignments.
-                let got = |who: usize| team.log.iter().filter(|(step, user)| *step >= since && *user == who).count();
-                let (got, others) = (got(**one), got(**other));
-                let most = others + 1 + usize::from(team.offered_again >= Some(since));
-                assert!(got <= most, "team {number}: {one} got {got}, {other} got {others} since step {since}");
+                let since = his.eligible_since.max(theirs.eligible_since).max(team.unlimited_since);
+                let (mut lead, mut least, mut most) = (0, 0, 0);
+                for (_, user) in team.log.iter().filter(|(step, _)| *step >= since) {
+                    lead += i32::from(user == *one) - i32::from(user == *other);
+                    (least, most) = (lead.min(least), lead.max(most));
+                }
+                assert!(most - least <= 1, "team {number}: {one} and {other} since step {since}, {least} to {most}");
             }
         }
     }

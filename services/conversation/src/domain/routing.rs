@@ -1,7 +1,7 @@
 //! Automatic assignment: who of a team gets which of the waiting conversations. Pure, so that a decision can be replayed
 //! from the ledger: the same input gives the same output.
 
-use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
+use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
 
 use diwan_runtime::clock::after;
 use jiff::Timestamp;
@@ -23,8 +23,19 @@ pub struct Agent {
     pub open: i32,
     /// Automatic assignments in this team, as fairness counts them.
     pub automatic: i64,
-    /// When he got the last one.
+    /// When he got the last one that fairness counts.
     pub last: Option<Timestamp>,
+}
+
+impl Agent {
+    /// He gets one automatically; `counts`: for fairness.
+    pub fn assign(&mut self, at: Timestamp, counts: bool) {
+        self.open += 1;
+        if counts {
+            self.automatic += 1;
+            self.last = Some(at);
+        }
+    }
 }
 
 /// A conversation in the team's queue.
@@ -62,10 +73,13 @@ pub struct Assignment {
     pub version: i64,
     /// The agent.
     pub user: Uuid,
-    /// Whether fairness counts it. What others did not answer does not: whoever stands in for them gets no fewer new ones for it.
+    /// Whether fairness counts it. What others did not answer does not: whoever stands in for them gets no fewer new ones for it, and
+    /// nobody's turn comes sooner or later.
     pub counts: bool,
     /// When he got it. The assignments of one batch are a microsecond apart, so that "oldest last assignment" knows their order.
     pub at: Timestamp,
+    /// When he has got his last one that counts, this one included.
+    pub last: Option<Timestamp>,
 }
 
 /// Why a member was not a candidate.
@@ -105,8 +119,8 @@ pub type Load = (i64, Option<Timestamp>, Uuid);
 /// Gives the waiting conversations, in the order of the queue, to the eligible agents: with a limit to whoever uses the lowest share of
 /// it, without one to whoever has had the fewest, then to whose last assignment is oldest (never is oldest of all).
 ///
-/// Nobody gets above the limit. What nobody can take stays in the queue. Whoever had one and did not answer gets it again only where
-/// nobody else can take it.
+/// Nobody gets above the limit. What nobody can take stays in the queue. What somebody did not answer goes to whoever of the others holds
+/// the fewest, and to him again only where nobody else can take it.
 pub fn decide(limit: Option<i32>, agents: &[Agent], waiting: &[Waiting], now: Timestamp) -> Decision {
     let mut candidates = Vec::new();
     let mut passed_over = Vec::new();
@@ -133,50 +147,39 @@ pub fn hindrance(limit: Option<i32>, agent: &Agent) -> Option<PassedOver> {
 fn assign(limit: Option<i32>, candidates: &[Agent], waiting: &[Waiting], now: Timestamp) -> Vec<Assignment> {
     let mut queue: Vec<&Waiting> = waiting.iter().collect();
     queue.sort_by_key(|waiting| waiting.place());
-    let mut ready: BinaryHeap<Reverse<(Load, usize)>> =
-        candidates.iter().enumerate().map(|(index, agent)| Reverse((load(limit, agent), index))).collect();
+    let mut ready: BTreeSet<(Load, usize)> =
+        candidates.iter().enumerate().map(|(index, agent)| (load(limit, true, agent), index)).collect();
     let mut agents = candidates.to_vec();
     let mut assignments = Vec::with_capacity(queue.len());
     for (place, waiting) in (0_u64..).zip(queue) {
-        let Some(index) = choose(&mut ready, candidates, &waiting.asked) else { break };
         let counts = waiting.asked.is_empty();
+        let mut free = ready.iter().map(|(_, index)| *index);
+        let chosen = if counts { free.next() } else { stand_in(limit, &agents, free, &waiting.asked) };
+        let Some(index) = chosen else { break };
         let at = after(now, Duration::from_micros(place));
         let agent = &mut agents[index];
-        agent.open += 1;
-        agent.automatic += i64::from(counts);
-        agent.last = Some(at);
+        ready.remove(&(load(limit, true, agent), index));
+        agent.assign(at, counts);
         let Waiting { conversation, version, .. } = *waiting;
-        assignments.push(Assignment { conversation, version, user: agent.user, counts, at });
+        assignments.push(Assignment { conversation, version, user: agent.user, counts, at, last: agent.last });
         if hindrance(limit, agent).is_none() {
-            ready.push(Reverse((load(limit, agent), index)));
+            ready.insert((load(limit, true, agent), index));
         }
     }
     assignments
 }
 
-/// Takes the least loaded of those who have not been asked; where all have been, the one of them whom it was longest ago.
-fn choose(ready: &mut BinaryHeap<Reverse<(Load, usize)>>, candidates: &[Agent], asked: &[Uuid]) -> Option<usize> {
-    let when = |place: usize| asked.iter().position(|user| *user == candidates[place].user);
-    let mut passed_over = Vec::new();
-    let mut chosen = None;
-    while let Some(Reverse(next)) = ready.pop() {
-        if when(next.1).is_none() {
-            chosen = Some(next.1);
-            break;
-        }
-        passed_over.push(next);
-    }
-    if chosen.is_none() {
-        let first = (0..passed_over.len()).min_by_key(|place| when(passed_over[*place].1))?;
-        chosen = Some(passed_over.swap_remove(first).1);
-    }
-    ready.extend(passed_over.into_iter().map(Reverse));
-    chosen
+/// Whoever of the free ones stands in for those who did not answer: the least loaded who has not been asked; where all have been, the one
+/// of them whom it was longest ago.
+fn stand_in(limit: Option<i32>, agents: &[Agent], free: impl Iterator<Item = usize>, asked: &[Uuid]) -> Option<usize> {
+    let when = |agent: &Agent| asked.iter().position(|user| *user == agent.user);
+    free.min_by_key(|index| (when(&agents[*index]), load(limit, false, &agents[*index])))
 }
 
-/// How loaded he is. One team has one limit, so the lowest share of it is the lowest count.
-pub fn load(limit: Option<i32>, agent: &Agent) -> Load {
-    let load = if limit.is_some() { i64::from(agent.open) } else { agent.automatic };
+/// How loaded he is. One team has one limit, so the lowest share of it is the lowest count. What fairness does not count goes by what each
+/// holds, with or without a limit.
+pub fn load(limit: Option<i32>, counts: bool, agent: &Agent) -> Load {
+    let load = if counts && limit.is_none() { agent.automatic } else { i64::from(agent.open) };
     (load, agent.last, agent.user)
 }
 

@@ -85,15 +85,16 @@ fn plainly(limit: Option<i32>, agents: &[Agent], waiting: &[Waiting]) -> Vec<(Uu
         let load = |agent: &&mut Agent| {
             // A share in millionths: the limits here are small.
             let share = limit.map_or(0, |limit| agent.open * 1_000_000 / limit);
-            let count = if limit.is_none() { agent.automatic } else { 0 };
+            // What others did not answer goes to whoever holds the fewest.
+            let counts = waiting.asked.is_empty();
+            let held = i64::from(agent.open);
+            let count = if limit.is_some() { 0 } else { [held, agent.automatic][usize::from(counts)] };
             // Who was asked comes after all others, the first of them first.
             let asked = waiting.asked.iter().position(|user| *user == agent.user).map_or(0, |place| place + 1);
             (asked, share, count, agent.last, agent.user)
         };
         let Some(agent) = agents.iter_mut().filter(free).min_by_key(load) else { break };
-        agent.open += 1;
-        agent.automatic += i64::from(waiting.asked.is_empty());
-        agent.last = Some(after(now(), Duration::from_micros(place)));
+        agent.assign(after(now(), Duration::from_micros(place)), waiting.asked.is_empty());
         made.push((waiting.conversation, agent.user));
     }
     made
@@ -134,6 +135,17 @@ proptest! {
     }
 
     #[test]
+    fn what_others_did_not_answer_changes_nobodys_turn_for_new_ones(agents in agents(), waiting in waiting()) {
+        let fresh: Vec<_> = waiting.iter().filter(|waiting| waiting.asked.is_empty()).cloned().collect();
+        let counted = |decision: Decision| {
+            let counted = decision.assignments.into_iter().filter(|made| made.counts);
+            counted.map(|made| (made.conversation, made.user)).collect::<Vec<_>>()
+        };
+        let mixed = counted(decide(None, &agents, &waiting, now()));
+        prop_assert_eq!(mixed, counted(decide(None, &agents, &fresh, now())));
+    }
+
+    #[test]
     fn without_a_limit_equals_end_within_one_of_each_other(count in 1..8_u128, waiting in waiting()) {
         let agents: Vec<_> = (1..=count).map(|number| agent(number, 0, 3)).collect();
         let decision = decide(None, &agents, &waiting, now());
@@ -151,9 +163,7 @@ proptest! {
         let mut between = agents.clone();
         for made in &first.assignments {
             let agent = between.iter_mut().find(|agent| agent.user == made.user).unwrap();
-            agent.open += 1;
-            agent.automatic += i64::from(made.counts);
-            agent.last = Some(made.at);
+            agent.assign(made.at, made.counts);
         }
         let later = after(now(), Duration::from_micros(cut as u64));
         // What the first batch could not place still waits.

@@ -10,14 +10,14 @@ use std::{
     time::Duration,
 };
 
-use diwan_runtime::{Clock as _, Drain, SystemClock, ids};
+use diwan_runtime::{Clock as _, Drain, SystemClock, clock::after, ids};
 use diwan_store::{Database, Wake};
 use diwan_testkit::{TestDatabase, eventually};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::{assign::assign, presence::switch};
+use super::{assign::assign, presence::switch, unanswered::look};
 use crate::{Error, domain::state::Availability};
 
 const LIMIT: Duration = Duration::from_mins(1);
@@ -108,6 +108,34 @@ fn spread(before: &Given, after: &Given, users: &[Uuid]) -> (i64, i64) {
     let count = |given: &Given, user| given.get(user).copied().unwrap_or_default();
     let got: Vec<i64> = users.iter().map(|user| count(after, user) - count(before, user)).collect();
     (got.iter().copied().min().unwrap_or_default(), got.iter().copied().max().unwrap_or_default())
+}
+
+#[tokio::test]
+async fn standing_in_for_others_changes_nobodys_turn() {
+    let team = Team::new(3, 0).await;
+    team.run("update teams set no_answer_after_minutes = 10").await;
+    let mut connection = team.database.pool.acquire().await.unwrap();
+    let mut first = None;
+    for round in 0..4 {
+        team.arrive(3).await;
+        team.run("update conversations set unanswered_since = created_at").await;
+        assert_eq!(team.decide(&mut connection).await.unwrap(), 3);
+        let turns: Vec<Uuid> = sqlx::query_scalar("select user_id from slots order by last_assigned_at")
+            .fetch_all(&mut *connection)
+            .await
+            .unwrap();
+        assert_eq!(*first.get_or_insert_with(|| turns.clone()), turns, "round {round}");
+        // One of them answers nothing, and the others get all that he has.
+        let unanswered: Vec<Uuid> = sqlx::query_scalar("select id from conversations where holder_id = $1")
+            .bind(turns[round % 3])
+            .fetch_all(&mut *connection)
+            .await
+            .unwrap();
+        for id in unanswered {
+            look(&mut connection, team.account, id, after(SystemClock.now(), Duration::from_hours(1))).await.unwrap();
+        }
+        assert!(team.decide(&mut connection).await.unwrap() > 0);
+    }
 }
 
 fn replica(pool: &PgPool) -> Database {

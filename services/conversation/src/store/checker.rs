@@ -159,16 +159,20 @@ async fn open_counts(tx: &mut Tx, account: Uuid) -> sqlx::Result<Vec<Row>> {
     )
 }
 
-/// The count itself starts over when an agent comes or a limit goes; the time of the last one stays. A minute, because the clocks of
-/// the replicas differ.
+/// The count itself starts over when an agent comes or a limit goes; the time of the last one stays. What somebody else did not answer is
+/// not counted. A minute, because the clocks of the replicas differ.
 async fn automatic_counts(tx: &mut Tx, account: Uuid) -> sqlx::Result<Vec<Row>> {
     violations!(
         tx,
         account,
         "check automatic counts",
         "select null::uuid, t.team_id, t.to_holder_id, null::uuid, coalesce(s.last_assigned_at::text, 'none'), t.last::text
-         from (select team_id, to_holder_id, max(at) as last from transitions
-               where account_id = $1 and cause = 'AUTOMATIC' group by team_id, to_holder_id) t
+         from (select team_id, to_holder_id, max(at) as last from transitions a
+               where account_id = $1 and cause = 'AUTOMATIC'
+                 and not exists (select from transitions n
+                                 where n.account_id = $1 and n.conversation_id = a.conversation_id and n.version < a.version
+                                   and n.cause = 'NO_ANSWER')
+               group by team_id, to_holder_id) t
          left join slots s on s.account_id = $1 and s.team_id = t.team_id and s.user_id = t.to_holder_id
          where s.last_assigned_at is null or s.last_assigned_at < t.last - interval '1 minute'"
     )

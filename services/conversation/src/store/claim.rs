@@ -1,5 +1,6 @@
 //! The claim: gives conversations to agents as the routing decided, if every fact that it decided on still holds.
 
+use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -39,7 +40,7 @@ async fn take_slots(tx: &mut Tx, account: Uuid, team: Uuid, assignments: &[Assig
         account,
         team,
         &column(assignments, |assignment| assignment.user),
-        &column(assignments, |assignment| assignment.at.to_sqlx()) as _,
+        &column(assignments, |assignment| assignment.last.map(Timestamp::to_sqlx)) as _,
         &column(assignments, |assignment| assignment.counts)
     )
     .fetch_one(tx)

@@ -61,13 +61,9 @@ impl Desk {
     }
 
     fn decided(&self) -> Vec<Assignment> {
-        let made = |conversation| Assignment {
-            conversation,
-            version: 7,
-            user: self.user,
-            counts: true,
-            at: SystemClock.now(),
-        };
+        let at = SystemClock.now();
+        let made =
+            |conversation| Assignment { conversation, version: 7, user: self.user, counts: true, at, last: Some(at) };
         self.conversations.map(made).to_vec()
     }
 

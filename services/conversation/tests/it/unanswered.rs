@@ -130,6 +130,7 @@ async fn what_an_agent_does_not_answer_in_time_goes_to_each_other_one_once_and_t
     assert_eq!(desk.causes(id).await, [Arrival, Automatic, NoAnswer, Automatic, NoAnswer, Automatic]);
     // Who stands in for others gets no fewer new ones for it.
     assert_eq!(desk.office.count("select sum(automatic_count)::bigint from slots").await, 1);
+    assert_eq!(desk.office.violations().await, []);
     desk.office.audit().await;
 }
 

@@ -41,9 +41,7 @@ impl Entry {
         let head = self.head(at)?;
         for ((given, index), waiting) in (0_i64..).zip(self.chosen.iter().take(place)).zip(head) {
             let agent = agents.get_mut(usize::try_from(*index).ok()?)?;
-            agent.open += 1;
-            agent.automatic += i64::from(waiting.asked.is_empty());
-            agent.last = Some(before(at, -given)?);
+            agent.assign(before(at, -given)?, waiting.asked.is_empty());
         }
         Some(agents)
     }

@@ -26,12 +26,8 @@ pub struct Team {
     pub slots: BTreeMap<usize, Slot>,
     /// Each automatic assignment by the fair count: the step and the user.
     pub log: Vec<(usize, usize)>,
-    /// The last step in which somebody got what another did not answer.
-    pub offered_again: Option<usize>,
     /// Since which step it has had no limit.
     pub unlimited_since: usize,
-    /// Since which step nobody has stood in for somebody who did not answer.
-    pub fair_since: usize,
     /// Whether what waits for an answer is offered to others when its holder goes OFFLINE.
     pub reassigns: bool,
 }
@@ -95,9 +91,7 @@ impl World {
             archived_to: None,
             slots: BTreeMap::new(),
             log: Vec::new(),
-            offered_again: None,
             unlimited_since: 0,
-            fair_since: 0,
             reassigns: false,
         };
         let user = User { enabled: true, availability: Availability::Offline };
@@ -182,16 +176,22 @@ impl World {
                 !self.conversations[conversation].asked.contains(&user) || self.others(conversation).is_empty(),
                 "{user} gets again what he did not answer, though others could take it"
             );
+            if !made.counts {
+                let held = |user: &Uuid| self.teams[team].slots[&number(*user)].open;
+                let least = self.others(conversation).iter().map(held).min();
+                assert!(
+                    least.is_none_or(|least| held(&made.user) == least),
+                    "{user} is asked, though others hold less"
+                );
+            }
             self.hold(conversation, user);
             let (step, limit) = (self.step, self.teams[team].limit);
             let slot = self.slot(team, user);
-            slot.automatic += i64::from(made.counts);
-            slot.last = Some(made.at);
             assert!(limit.is_none_or(|limit| slot.open <= limit), "{user} is above the limit automatically");
             if made.counts {
+                slot.automatic += 1;
+                slot.last = made.last;
                 self.teams[team].log.push((step, user));
-            } else {
-                self.teams[team].offered_again = Some(step);
             }
         }
     }
@@ -214,8 +214,6 @@ impl World {
         }
         self.conversations[conversation].asked.push(holder);
         self.queue(conversation, team, queued_at);
-        // Whoever stands in has the latest assignment of all, though fairness does not count it: equals are another order from then on.
-        self.teams[team].fair_since = self.step + 1;
     }
 
     /// And with all that somebody holds who has gone OFFLINE.

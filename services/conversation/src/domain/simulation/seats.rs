@@ -15,7 +15,7 @@ pub struct Load {
     pub open: i32,
     /// Automatic assignments, as fairness counts them.
     pub automatic: i64,
-    /// When he got the last one.
+    /// When he got the last one that fairness counts.
     pub last: Option<Timestamp>,
 }
 
@@ -27,8 +27,10 @@ impl Load {
     /// He gets one automatically, out of the queue; `counts`: for fairness.
     pub fn assign(&mut self, at: Timestamp, counts: bool) {
         self.open += 1;
-        self.automatic += i64::from(counts);
-        self.last = Some(at);
+        if counts {
+            self.automatic += 1;
+            self.last = Some(at);
+        }
     }
 }
 

@@ -294,9 +294,7 @@ impl<'a> Shop<'a> {
             let (which, user) = (made.conversation.as_u128() - 1_000_000, made.user.as_u128() - 1);
             let (which, user) = (usize::try_from(which).unwrap(), usize::try_from(user).unwrap());
             let agent = &mut self.members[user].agent;
-            agent.open += 1;
-            agent.automatic += 1;
-            agent.last = Some(made.at);
+            agent.assign(made.at, made.counts);
             self.hold(which, user, Some(id));
         }
     }

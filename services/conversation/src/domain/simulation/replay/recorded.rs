@@ -20,7 +20,7 @@ impl Replay {
         self.arrive_in_time(id, &given);
         let recorded = given.iter().zip(&head).zip(0_u64..).map(|(((conversation, user), waiting), turn)| {
             let (at, counts) = (after(self.now, Duration::from_micros(turn)), waiting.asked.is_empty());
-            Assignment { conversation: *conversation, version: 0, user: *user, counts, at }
+            Assignment { conversation: *conversation, version: 0, user: *user, counts, at, last: None }
         });
         let recorded: Vec<Assignment> = recorded.collect();
         let made = self.made(entry.limit(), (&agents, &head), &recorded);

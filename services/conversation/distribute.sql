@@ -23,6 +23,7 @@ select create_distributed_table('routing_rules', 'account_id', colocate_with => 
 select create_distributed_table('routings', 'account_id', colocate_with => 'teams');
 select create_distributed_table('bots', 'account_id', colocate_with => 'teams');
 select create_distributed_table('bot_turns', 'account_id', colocate_with => 'teams');
+select create_distributed_table('principals', 'account_id', colocate_with => 'teams');
 select create_distributed_table('contact_groups', 'account_id', colocate_with => 'teams');
 select create_distributed_table('notes', 'account_id', colocate_with => 'teams');
 select create_distributed_table('account_languages', 'account_id', colocate_with => 'teams');

@@ -190,6 +190,7 @@ pub static DATA: Data = Data {
         // Copies of what identity and team keep.
         Table::new("users", &["id"]),
         Table::new("teams", &["id"]),
+        Table::new("principals", &["id"]),
         Table::new("account_languages", &[]),
         Table::new("answers", &["request_id"]),
         Table::new("feed_events", &["xid", "seq"]),

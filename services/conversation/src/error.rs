@@ -67,6 +67,9 @@ pub enum Error {
     /// A menu bot is no external one, nor the other way round.
     #[error("the bot is of the other kind")]
     OtherKind,
+    /// There is no such service principal, or it is not the account's.
+    #[error("no such service principal")]
+    PrincipalNotFound,
     /// The conversation is with no bot of the caller any more.
     #[error("the conversation is not with the bot")]
     NotWithBot,
@@ -167,6 +170,7 @@ impl Error {
             Self::TooManyBots => (Code::FailedPrecondition, "TOO_MANY_BOTS"),
             Self::BotRetired => (Code::FailedPrecondition, "BOT_RETIRED"),
             Self::OtherKind => (Code::FailedPrecondition, "OTHER_KIND"),
+            Self::PrincipalNotFound => (Code::NotFound, "PRINCIPAL_NOT_FOUND"),
             Self::NotWithBot => (Code::FailedPrecondition, "NOT_WITH_BOT"),
             Self::ClaimLost => (Code::FailedPrecondition, "CLAIM_LOST"),
             Self::GroupNotFound => (Code::NotFound, "GROUP_NOT_FOUND"),
@@ -241,6 +245,7 @@ mod tests {
             Error::TooManyBots,
             Error::BotRetired,
             Error::OtherKind,
+            Error::PrincipalNotFound,
             Error::NotWithBot,
             Error::ClaimLost,
             Error::GroupNotFound,

@@ -1,5 +1,7 @@
 //! BotService.
 
+use std::time::Duration;
+
 use diwan_access::{User, user};
 use diwan_fault::Fields;
 use diwan_proto::conversation::v1::{
@@ -9,6 +11,7 @@ use diwan_proto::conversation::v1::{
 };
 use diwan_store::{Page, answers};
 use sqlx::PgConnection;
+use tokio::time::{Instant, sleep};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -19,7 +22,10 @@ use crate::{
         self,
         bots::{Content, Kind},
     },
-    store::bots::{self, Bot},
+    store::{
+        bots::{self, Bot},
+        principals,
+    },
 };
 
 const LONGEST_NAME: usize = 100;
@@ -27,6 +33,9 @@ const LONGEST_NAME: usize = 100;
 const LONGEST_ANSWER: i32 = 86_400;
 /// A week.
 const LONGEST_PATIENCE: i32 = 604_800;
+/// How long a bot's service principal may be on its way here, and how often that is looked at.
+const MOMENT: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(50);
 
 #[tonic::async_trait]
 impl BotService for Api {
@@ -39,6 +48,7 @@ impl BotService for Api {
         let content = content(&mut fields, (&message.name, message.patience_seconds), kind);
         fields.finish()?;
         let content = content.ok_or_else(|| Status::internal("checked"))?;
+        self.hear_of(caller.account_id, &content.kind).await?;
         let once = once(&caller, &request_id, "CreateBot", &message);
         let now = self.0.clock.now();
         let create = async |tx: &mut PgConnection| {
@@ -81,6 +91,7 @@ impl BotService for Api {
         let content = content(&mut fields, (&message.name, message.patience_seconds), kind);
         fields.finish()?;
         let content = content.ok_or_else(|| Status::internal("checked"))?;
+        self.hear_of(caller.account_id, &content.kind).await?;
         let once = once(&caller, &request_id, "UpdateBot", &message);
         let now = self.0.clock.now();
         let update = async |tx: &mut PgConnection| {
@@ -131,6 +142,18 @@ impl BotService for Api {
         let answer = self.0.database.answer_once(&once, now, retire).await?;
         self.0.bot_times_changed.notify_one();
         Ok(Response::new(answer))
+    }
+}
+
+impl Api {
+    /// Gives identity's feed a moment to tell of a service principal: whoever has just made it need not wait.
+    async fn hear_of(&self, account: Uuid, kind: &Kind) -> Result<(), Error> {
+        let Kind::External(principal, _) = kind else { return Ok(()) };
+        let end = Instant::now() + MOMENT;
+        while !principals::is_known(self.0.database.pool(), account, *principal).await? && Instant::now() < end {
+            sleep(LOOK).await;
+        }
+        Ok(())
     }
 }
 

@@ -99,16 +99,8 @@ impl ContactGroupService for Api {
     ) -> Result<Response<AddContactToGroupResponse>, Status> {
         let caller = user(&request)?;
         let message = request.into_inner();
-        let mut fields = Fields::new();
-        let request_id = fields.request_id(&message.request_id);
-        let ids = (fields.uuid("group_id", &message.group_id), fields.uuid("contact_id", &message.contact_id));
-        fields.finish()?;
-        let once = once(&caller, &request_id, "AddContactToGroup", &message);
-        let add = async |tx: &mut PgConnection| {
-            flow::groups::set_member(tx, caller.account_id, ids, true).await?;
-            Ok::<_, Error>(AddContactToGroupResponse {})
-        };
-        Ok(Response::new(self.0.database.answer_once(&once, self.0.clock.now(), add).await?))
+        let ids = (message.request_id.as_str(), message.group_id.as_str(), message.contact_id.as_str());
+        self.set_member(&caller, ("AddContactToGroup", &message), ids, true).await
     }
 
     async fn remove_contact_from_group(
@@ -117,16 +109,8 @@ impl ContactGroupService for Api {
     ) -> Result<Response<RemoveContactFromGroupResponse>, Status> {
         let caller = user(&request)?;
         let message = request.into_inner();
-        let mut fields = Fields::new();
-        let request_id = fields.request_id(&message.request_id);
-        let ids = (fields.uuid("group_id", &message.group_id), fields.uuid("contact_id", &message.contact_id));
-        fields.finish()?;
-        let once = once(&caller, &request_id, "RemoveContactFromGroup", &message);
-        let remove = async |tx: &mut PgConnection| {
-            flow::groups::set_member(tx, caller.account_id, ids, false).await?;
-            Ok::<_, Error>(RemoveContactFromGroupResponse {})
-        };
-        Ok(Response::new(self.0.database.answer_once(&once, self.0.clock.now(), remove).await?))
+        let ids = (message.request_id.as_str(), message.group_id.as_str(), message.contact_id.as_str());
+        self.set_member(&caller, ("RemoveContactFromGroup", &message), ids, false).await
     }
 
     async fn list_group_contacts(
@@ -149,6 +133,28 @@ impl ContactGroupService for Api {
             contacts: rows.into_iter().map(contact).collect(),
             page: Some(info),
         }))
+    }
+}
+
+impl Api {
+    /// Puts a contact into a group or takes him out, given as (`request_id`, `group_id`, `contact_id`).
+    async fn set_member<M: prost::Name, A: prost::Name + Default>(
+        &self,
+        caller: &User,
+        (method, message): (&'static str, &M),
+        (request_id, group, contact): (&str, &str, &str),
+        member: bool,
+    ) -> Result<Response<A>, Status> {
+        let mut fields = Fields::new();
+        let request_id = fields.request_id(request_id);
+        let ids = (fields.uuid("group_id", group), fields.uuid("contact_id", contact));
+        fields.finish()?;
+        let once = once(caller, &request_id, method, message);
+        let set = async |tx: &mut PgConnection| {
+            flow::groups::set_member(tx, caller.account_id, ids, member).await?;
+            Ok::<_, Error>(A::default())
+        };
+        Ok(Response::new(self.0.database.answer_once(&once, self.0.clock.now(), set).await?))
     }
 }
 

@@ -148,6 +148,19 @@ impl Menu {
         (1..).zip(reached).filter(|(_, reached)| !reached).map(|(page, _)| page).collect()
     }
 
+    /// The same menu with one team in the place of another.
+    #[must_use]
+    pub fn redirected(mut self, from: Uuid, to: Uuid) -> Self {
+        for entry in self.pages.iter_mut().flat_map(|page| &mut page.entries) {
+            if let Target::HandOver { team: Some(team), .. } = &mut entry.to
+                && *team == from
+            {
+                *team = to;
+            }
+        }
+        self
+    }
+
     /// The teams and topics that it names.
     pub fn names(&self) -> (Vec<Uuid>, Vec<Uuid>) {
         let (mut teams, mut all_topics) = (Vec::new(), Vec::new());

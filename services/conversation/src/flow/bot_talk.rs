@@ -22,7 +22,7 @@ use crate::{
     domain::{
         menu::Step,
         scope::Facts,
-        state::{Cause, Priority, State},
+        state::{Cause, State},
         text::language,
     },
     store::{
@@ -30,7 +30,7 @@ use crate::{
         bot_turns::{self, Leaving},
         bots::{self, Bot},
         conversations::{self, Conversation},
-        lost_race, messages,
+        history, lost_race, messages,
         record::{Changed, Why, record},
     },
 };
@@ -187,7 +187,8 @@ pub async fn leave(
     // Before the conversation is locked: the lock order.
     let sticky = sticky_owner(tx, account, (team, found.id, found.contact_id), now).await?;
     let decision = sticky.map(|offer| offer.decision);
-    let leaving = Leaving { team, topics: &topics, priority: priority.map_or(found.priority, Priority::level) };
+    let (was, priority) = (found.priority()?, priority.unwrap_or(found.priority()?));
+    let leaving = Leaving { team, topics: &topics, priority: priority.level() };
     if !bot_turns::leave(tx, account, (found.id, found.version), &leaving, now).await? {
         return Err(lost_race(tx).await);
     }
@@ -195,6 +196,9 @@ pub async fn leave(
         && !bot_turns::hold_claim(tx, account, (found.id, claim)).await?
     {
         return Err(lost_race(tx).await);
+    }
+    if priority != was {
+        history::priority(tx, account, (team, found.id), (was, priority), now).await?;
     }
     let version = found.version + 1;
     if let Some(routed) = &routed {

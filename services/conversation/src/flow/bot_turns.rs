@@ -26,6 +26,7 @@ use crate::{
         conversations::{self, Conversation},
         handling, lost_race,
         messages::Message,
+        principals,
         record::{Changed, Why, record},
         topics,
     },
@@ -60,12 +61,15 @@ pub async fn claim(
     (most, lease): (i64, Duration),
     now: Timestamp,
 ) -> Result<(Uuid, Vec<Turn>), Error> {
+    // One of the installation stands in no feed: its token has shown that it is for this account.
+    principals::note(tx, caller.account, caller.id).await?;
     let id = ids::new_id();
     let turns = bot_turns::claim(tx, caller.account, caller.id, (id, lease, most), now).await?;
     Ok((id, turns))
 }
 
-/// Answers the customer. With `more` to come the turn goes on.
+/// Answers the customer. With `more` to come the turn goes on: a bot that talks is not dead, so its claim and the time for an answer begin
+/// anew.
 pub async fn answer(
     tx: &mut Tx,
     caller: Principal,
@@ -77,7 +81,7 @@ pub async fn answer(
     let (message, _) = reply::say(tx, caller.account, &found, Author::Bot(bot.id), text, now).await?;
     let of = (claim.conversation, claim.claim);
     let still_ours = if more {
-        bot_turns::hold_claim(tx, caller.account, of).await?
+        bot_turns::renew(tx, caller.account, of, wait(bot.answer_seconds, now), now).await?
     } else {
         // Who has written again meanwhile waits from now on.
         let due = if answered < turn.turn { wait(bot.answer_seconds, now) } else { patience(&bot, now) };

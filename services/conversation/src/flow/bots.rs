@@ -15,7 +15,7 @@ use crate::{
     store::{
         Tx, bot_turns,
         bots::{self, Bot},
-        rules, topics,
+        principals, rules, topics,
     },
 };
 
@@ -107,9 +107,30 @@ async fn in_use(tx: &mut Tx, account: Uuid, id: Uuid) -> Result<Bot, Error> {
     if known.retired_at.is_some() { Err(Error::BotRetired) } else { Ok(known) }
 }
 
-/// The teams and topics of its menu are there. Where one is archived later, the hand-over goes past it.
+/// A team was archived: menus that name it name the one that receives. Whoever is asked by one of them is not asked anew, since its pages
+/// are what they were. The team's row and these bots are locked by the caller.
+pub async fn redirect(
+    tx: &mut Tx,
+    account: Uuid,
+    (archived, receiving): (Uuid, Uuid),
+    now: Timestamp,
+) -> Result<(), Error> {
+    for known in bots::naming(tx, account, &[archived]).await? {
+        let version = known.version + 1;
+        let menu = known.menu.map(|menu| Json(menu.0.redirected(archived, receiving)));
+        bot_turns::keep_asked(tx, account, known.id, (known.version, version)).await?;
+        save(tx, account, Bot { menu, version, ..known }, now).await?;
+    }
+    Ok(())
+}
+
+/// The teams and topics of its menu are there, or its service principal is. Where a topic is archived later, the hand-over goes past it.
 async fn require(tx: &mut Tx, account: Uuid, content: &Content) -> Result<(), Error> {
-    let Kind::Menu(menu) = &content.kind else { return Ok(()) };
+    let menu = match &content.kind {
+        Kind::Menu(menu) => menu,
+        Kind::External(principal, _) if principals::is_known(&mut *tx, account, *principal).await? => return Ok(()),
+        Kind::External(..) => return Err(Error::PrincipalNotFound),
+    };
     let (mut teams, mut named) = menu.names();
     teams.sort_unstable();
     teams.dedup();

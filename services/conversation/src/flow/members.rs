@@ -6,7 +6,7 @@ use diwan_proto::team::v1::Team as ProtoTeam;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Team, presence, rules};
+use super::{Team, bots, presence, rules};
 use crate::{
     Error,
     domain::{
@@ -34,6 +34,7 @@ pub async fn team_changed(
     archive::set(tx, account, id, heir, now).await?;
     if let Some(heir) = heir {
         rules::redirect(tx, account, (id, heir), now).await?;
+        bots::redirect(tx, account, (id, heir), now).await?;
     }
     unanswered::arm_team(tx, account, id, now).await?;
     history::team(tx, account, id, now).await?;

@@ -30,6 +30,8 @@ pub mod unanswered;
 
 #[cfg(test)]
 mod fairness_tests;
+#[cfg(test)]
+mod overtaken_tests;
 
 use uuid::Uuid;
 

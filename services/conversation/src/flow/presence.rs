@@ -29,7 +29,7 @@ pub async fn enter(
     now: Timestamp,
 ) -> Result<(Presence, Vec<Team>), Error> {
     let User { account_id: account, user_id: user, .. } = *caller;
-    users::require_active(tx, account, user).await?;
+    users::require_active(tx, caller).await?;
     let teams = lock_agent(tx, account, user).await?;
     let present = presence::lock(tx, account, user).await?.filter(|known| known.state != Availability::Offline);
     // Whoever never leaves, but comes back often, would leave a row each time.
@@ -51,7 +51,11 @@ pub async fn switch(
     state: Availability,
     now: Timestamp,
 ) -> Result<(Presence, Vec<Team>), Error> {
-    users::require_active(tx, account, user).await?;
+    // Who is not known has never been there.
+    let active = users::share(tx, account, user).await?.ok_or(Error::NoLiveSession)?;
+    if !active {
+        return Err(Error::Deactivated);
+    }
     let teams = lock_agent(tx, account, user).await?;
     let present = presence::lock(tx, account, user).await?;
     let present = present.filter(|present| present.state != Availability::Offline).ok_or(Error::NoLiveSession)?;

@@ -81,7 +81,7 @@ async fn resume(
     now: Timestamp,
 ) -> Result<(Conversation, bool), Error> {
     let User { account_id: account, user_id: user, .. } = *caller;
-    users::require_active(tx, account, user).await?;
+    users::require_active(tx, caller).await?;
     let open = slots::lock(tx, account, before.team, user).await?;
     give_back::hand(tx, account, (found.id, found.version), (before.team, user), now).await?;
     let limit = teams::find(tx, account, before.team).await?.and_then(|team| team.limit);

@@ -177,7 +177,8 @@ pub async fn answered(
     due: Option<Timestamp>,
 ) -> Result<bool, Error> {
     let done = sqlx::query!(
-        "update bot_turns set answered = claimed_turn, due_at = $4, claim_id = null, claimed_turn = null, claimed_until = null
+        "update bot_turns set answered = claimed_turn, due_at = $4, claim_id = null, claimed_turn = null, claimed_until = null,
+                lease_seconds = null
          where account_id = $1 and conversation_id = $2 and claim_id = $3",
         account,
         conversation,
@@ -186,6 +187,31 @@ pub async fn answered(
     )
     .execute(tx)
     .instrument(diwan_store::span("answer bot turn"))
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The bot has said something and has more to say: its claim goes on for as long again as it was taken for, and the customer is due as given.
+/// `false`: the claim has gone to somebody else meanwhile. The conversation is locked by the caller.
+pub async fn renew(
+    tx: &mut Tx,
+    account: Uuid,
+    (conversation, claim): (Uuid, Uuid),
+    due: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "update bot_turns
+         set due_at = $4::timestamptz, claimed_until = least($5::timestamptz + make_interval(secs => lease_seconds), $4::timestamptz)
+         where account_id = $1 and conversation_id = $2 and claim_id = $3",
+        account,
+        conversation,
+        claim,
+        due.map(Timestamp::to_sqlx) as _,
+        now.to_sqlx() as _
+    )
+    .execute(tx)
+    .instrument(diwan_store::span("renew claim"))
     .await?;
     Ok(done.rows_affected() == 1)
 }
@@ -220,7 +246,7 @@ pub async fn claim(
                and (t.claimed_until is null or t.claimed_until <= $4)
                and t.bot_id in (select id from bots where account_id = $1 and principal_id = $2 and enabled)
              order by t.due_at, t.conversation_id limit $6 for update of t skip locked)
-         update bot_turns t set claim_id = $3, claimed_turn = t.turn, claimed_until = least($5, t.due_at)
+         update bot_turns t set claim_id = $3, claimed_turn = t.turn, claimed_until = least($5, t.due_at), lease_seconds = $7
          from free where t.account_id = $1 and t.conversation_id = free.conversation_id
          returning t.conversation_id",
         account,
@@ -228,7 +254,8 @@ pub async fn claim(
         claim,
         now.to_sqlx() as _,
         after(now, lease).to_sqlx() as _,
-        most
+        most,
+        i32::try_from(lease.as_secs()).unwrap_or(i32::MAX)
     )
     .fetch_all(&mut *tx)
     .instrument(diwan_store::span("claim bot turns"))
@@ -248,6 +275,21 @@ pub async fn expire(tx: &mut Tx, account: Uuid, bot: Uuid, now: Timestamp) -> Re
     )
     .execute(tx)
     .instrument(diwan_store::span("expire bot turns"))
+    .await?;
+    Ok(())
+}
+
+/// A menu has another version and the same pages: whoever was asked by it stays where he is.
+pub async fn keep_asked(tx: &mut Tx, account: Uuid, bot: Uuid, (old, new): (i64, i64)) -> Result<(), Error> {
+    sqlx::query!(
+        "update bot_turns set asked_version = $4 where account_id = $1 and bot_id = $2 and asked_version = $3",
+        account,
+        bot,
+        old,
+        new
+    )
+    .execute(tx)
+    .instrument(diwan_store::span("keep menu's question"))
     .await?;
     Ok(())
 }

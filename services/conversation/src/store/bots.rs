@@ -140,6 +140,24 @@ pub async fn list(
     Ok(found.fetch_all(pool).instrument(diwan_store::span("list bots")).await?)
 }
 
+/// Those whose menus name one of these teams, by id; locked where the caller has locked the teams and [`lock_all`] these.
+pub async fn naming(tx: &mut Tx, account: Uuid, teams: &[Uuid]) -> Result<Vec<Bot>, Error> {
+    let found = select!(
+        "retired_at is null
+         and exists (select from unnest($2::uuid[]) team where menu::text like '%' || team::text || '%') order by id",
+        account,
+        teams
+    );
+    Ok(found.fetch_all(tx).instrument(diwan_store::span("find menus of teams")).await?)
+}
+
+/// Locks bots, which nobody else changes until this transaction ends.
+pub async fn lock_all(tx: &mut Tx, account: Uuid, ids: &[Uuid]) -> Result<(), Error> {
+    let found = select!("id = any($2) order by id for update", account, ids);
+    found.fetch_all(tx).instrument(diwan_store::span("lock bots")).await?;
+    Ok(())
+}
+
 /// How many are not retired.
 pub async fn count_in_use(tx: &mut Tx, account: Uuid) -> Result<i64, Error> {
     let count = sqlx::query_scalar!(

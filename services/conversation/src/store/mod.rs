@@ -38,6 +38,7 @@ pub mod locks;
 pub mod messages;
 pub mod notes;
 pub mod presence;
+pub mod principals;
 pub mod queue;
 pub mod reassignments;
 pub mod record;

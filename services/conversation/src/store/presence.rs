@@ -53,6 +53,15 @@ pub async fn lock(tx: &mut Tx, account: Uuid, user: Uuid) -> Result<Option<Prese
     row.map(|row| presence(user, &row.state, row.since, row.version)).transpose()
 }
 
+/// Keeps a user's availability as it is until this transaction ends. His slots are locked by the caller.
+pub async fn share(tx: &mut Tx, account: Uuid, user: Uuid) -> Result<(), Error> {
+    sqlx::query!("select from presence where account_id = $1 and user_id = $2 for share", account, user)
+        .fetch_optional(tx)
+        .instrument(diwan_store::span("share presence"))
+        .await?;
+    Ok(())
+}
+
 /// A user's availability; `None` while he has never had a live session.
 pub async fn of(pool: &PgPool, account: Uuid, user: Uuid) -> Result<Option<Presence>, Error> {
     let row = sqlx::query!(

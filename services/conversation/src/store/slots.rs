@@ -63,6 +63,16 @@ pub async fn lock(tx: &mut Tx, account: Uuid, team: Uuid, user: Uuid) -> Result<
     Ok(count)
 }
 
+/// Whether there is a slot. It stays for ever.
+pub async fn exists(tx: &mut Tx, account: Uuid, team: Uuid, user: Uuid) -> Result<bool, Error> {
+    let found =
+        sqlx::query!("select from slots where account_id = $1 and team_id = $2 and user_id = $3", account, team, user)
+            .fetch_optional(tx)
+            .instrument(diwan_store::span("look for slot"))
+            .await?;
+    Ok(found.is_some())
+}
+
 /// Locks every slot of a user and returns their teams.
 pub async fn lock_of_user(tx: &mut Tx, account: Uuid, user: Uuid) -> Result<Vec<Uuid>, Error> {
     let teams = sqlx::query_scalar!(

@@ -138,6 +138,11 @@ pub async fn require(tx: &mut Tx, account: Uuid, team: Uuid) -> Result<Team, Err
     team!(tx, account, team, " for key share").filter(|team| !team.archived).ok_or(Error::TeamNotFound)
 }
 
+/// Keeps the settings of a team as they are until this transaction ends.
+pub async fn share(tx: &mut Tx, account: Uuid, team: Uuid) -> Result<Option<Team>, Error> {
+    Ok(team!(tx, account, team, " for share"))
+}
+
 /// Locks the routing of every team that a user belongs to.
 pub async fn lock_of_user(tx: &mut Tx, account: Uuid, user: Uuid) -> Result<(), Error> {
     sqlx::query!(

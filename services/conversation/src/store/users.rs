@@ -1,5 +1,6 @@
 //! The users, as identity says.
 
+use diwan_access::User;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -32,18 +33,45 @@ pub async fn upsert(
     Ok(taken.rows_affected() == 1)
 }
 
-/// Keeps a user from being deactivated until this transaction ends, so that he cannot come to hold something just after it
-/// was taken from him.
+/// Keeps a caller from being deactivated until this transaction ends, so that he cannot come to hold something just after it was taken
+/// from him.
+///
+/// Somebody of whom identity's feed has not told yet is noted as his token shows him: what it tells of him waits for this transaction, and
+/// takes the place of the note, which is older than any of it.
 ///
 /// # Errors
-/// [`Error::Deactivated`]. Somebody not known yet passes: his token says that he is a user, and the feed brings him.
-pub async fn require_active(tx: &mut Tx, account: Uuid, id: Uuid) -> Result<(), Error> {
+/// [`Error::Deactivated`].
+pub async fn require_active(tx: &mut Tx, caller: &User) -> Result<(), Error> {
+    let (account, id) = (caller.account_id, caller.user_id);
+    let mut active = share(tx, account, id).await?;
+    if active.is_none() {
+        note(tx, caller).await?;
+        active = share(tx, account, id).await?;
+    }
+    if active == Some(true) { Ok(()) } else { Err(Error::Deactivated) }
+}
+
+async fn note(tx: &mut Tx, caller: &User) -> Result<(), Error> {
+    sqlx::query!(
+        "insert into users (account_id, id, role, active, version) values ($1, $2, $3, true, 0) on conflict do nothing",
+        caller.account_id,
+        caller.user_id,
+        i16::try_from(i32::from(caller.role)).unwrap_or_default()
+    )
+    .execute(tx)
+    .instrument(diwan_store::span("note caller"))
+    .await?;
+    Ok(())
+}
+
+/// Keeps a user as he is until this transaction ends. Whether his access is not cut; `None`: he is not known.
+pub async fn share(tx: &mut Tx, account: Uuid, id: Uuid) -> Result<Option<bool>, Error> {
     let active =
         sqlx::query_scalar!("select active from users where account_id = $1 and id = $2 for share", account, id)
             .fetch_optional(tx)
             .instrument(diwan_store::span("share user"))
             .await?;
-    if active == Some(false) { Err(Error::Deactivated) } else { Ok(()) }
+    Ok(active)
 }
 
 /// Keeps a user who may be given something from being deactivated until this transaction ends.
@@ -51,12 +79,7 @@ pub async fn require_active(tx: &mut Tx, account: Uuid, id: Uuid) -> Result<(), 
 /// # Errors
 /// [`Error::UserNotFound`], [`Error::NotAssignable`].
 pub async fn require_assignable(tx: &mut Tx, account: Uuid, id: Uuid) -> Result<(), Error> {
-    let active =
-        sqlx::query_scalar!("select active from users where account_id = $1 and id = $2 for share", account, id)
-            .fetch_optional(tx)
-            .instrument(diwan_store::span("share user"))
-            .await?;
-    match active {
+    match share(tx, account, id).await? {
         None => Err(Error::UserNotFound),
         Some(false) => Err(Error::NotAssignable),
         Some(true) => Ok(()),

@@ -12,7 +12,7 @@ use diwan_feed::{Event, Handler, consume};
 use diwan_launch::Context;
 use diwan_proto::{
     feed::v1::feed_service_client::FeedServiceClient,
-    identity::v1::{AccountChanged, SessionEnded, UserChanged, UserState},
+    identity::v1::{AccountChanged, ServicePrincipalChanged, SessionEnded, UserChanged, UserState},
     team::v1::{MembershipChanged, TeamChanged},
 };
 use sqlx::PgConnection;
@@ -25,6 +25,7 @@ use crate::{
     store::{
         languages,
         locks::{self, Concerned},
+        principals,
     },
     worker::{archiver, unanswered},
 };
@@ -89,7 +90,8 @@ impl Handler for Follower {
 fn concern(concerned: &mut Concerned, event: &Event) -> Result<(), Error> {
     if event.payload::<TeamChanged>()?.is_some() {
         concerned.teams.push(event.entity);
-    } else if event.payload::<UserChanged>()?.is_some() {
+    } else if let Some(UserChanged { user: Some(_) }) = event.payload()? {
+        concerned.told.push(event.entity);
         concerned.users.push(event.entity);
     } else if let Some(ended) = event.payload::<SessionEnded>()? {
         concerned.users.extend(Uuid::try_parse(&ended.user_id).ok());
@@ -127,6 +129,9 @@ async fn effect(
     }
     if let Some(AccountChanged { account: Some(changed) }) = event.payload()? {
         languages::set(tx, account, &changed.language, version).await?;
+    }
+    if event.payload::<ServicePrincipalChanged>()?.is_some() {
+        principals::note(tx, account, entity).await?;
     }
     Ok(Vec::new())
 }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Office {
-    fn archive(&self, team: Uuid, heir: Uuid, version: i64) {
+    pub fn archive(&self, team: Uuid, heir: Uuid, version: i64) {
         self.set_team(team, version, |team| {
             team.archived_at = Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 });
             team.receiving_team_id = heir.to_string();

@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use crate::fakes::FakeMailbox;
 
-pub const LIMIT: Duration = Duration::from_secs(10);
+pub const LIMIT: Duration = Duration::from_secs(30);
 pub const GRACE: Duration = Duration::from_millis(300);
 pub const ADDRESS: &str = "support@shop.example";
 

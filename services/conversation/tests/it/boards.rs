@@ -266,3 +266,20 @@ async fn only_members_of_a_team_are_switched_and_only_by_who_directs_it() {
     assert_eq!(office.availability(&agent).await, AvailabilityState::Active);
     assert!(office.switch(&office.owner, (office.team, &agent), watching).await.is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_board_on_which_nothing_changes_shows_that_it_lives_and_ends_when_the_process_drains() {
+    let office = Office::open(0).await;
+    let mut stream = office.watch_board(&office.owner, office.team).await.unwrap();
+    next(&mut stream).await.unwrap();
+    let beat = timeout(LONG, stream.message()).await.unwrap().unwrap().unwrap();
+    assert!(matches!(beat.event, Some(Shown::Heartbeat(_))), "{beat:?}");
+    office.world.drain.begin();
+    let ended = loop {
+        if let Err(status) = timeout(LONG, stream.message()).await.unwrap() {
+            break status;
+        }
+    };
+    assert_eq!((ended.code(), reason_of(&ended).as_deref()), (Code::Unavailable, Some("UNAVAILABLE")));
+    assert!(office.world.drain.finished(LONG).await, "a worker does not end");
+}

@@ -1,11 +1,14 @@
 //! What a bot, and whoever keeps bots, calls.
 
-use diwan_proto::conversation::v1::{
-    Bot, BotTurn, ClaimBotTurnsRequest, ClaimBotTurnsResponse, CloseBotConversationRequest, Conversation,
-    CreateBotRequest, CreateRoutingRuleRequest, DisableBotRequest, ExternalBot, HandOverBotConversationRequest,
-    IngestMessageRequest, ListBotTurnsRequest, ListNotesRequest, Message, Note, RetireBotRequest, RoutingConditions,
-    SendBotReplyRequest, bot_service_client::BotServiceClient, bot_turn_service_client::BotTurnServiceClient,
-    note_service_client::NoteServiceClient,
+use diwan_proto::{
+    conversation::v1::{
+        Bot, BotTurn, ClaimBotTurnsRequest, ClaimBotTurnsResponse, CloseBotConversationRequest, Conversation,
+        CreateBotRequest, CreateRoutingRuleRequest, DisableBotRequest, ExternalBot, HandOverBotConversationRequest,
+        IngestMessageRequest, ListBotTurnsRequest, ListNotesRequest, Message, Note, RetireBotRequest,
+        RoutingConditions, SendBotReplyRequest, bot_service_client::BotServiceClient,
+        bot_turn_service_client::BotTurnServiceClient, note_service_client::NoteServiceClient,
+    },
+    identity::v1::{ServicePrincipal, ServicePrincipalChanged},
 };
 use diwan_runtime::ids;
 use diwan_testkit::Person;
@@ -46,23 +49,40 @@ impl Office {
     /// A bot that every mail starts with, its team being the prospective one.
     pub async fn starts_with(&self, bot: CreateBotRequest) -> Bot {
         let bot = self.create_bot(bot).await.unwrap();
+        self.start_all_with(&bot.id).await;
+        bot
+    }
+
+    async fn start_all_with(&self, bot: &str) {
         let rule = CreateRoutingRuleRequest {
             conditions: Some(anything()),
             team_id: self.team.to_string(),
-            bot_id: bot.id.clone(),
+            bot_id: bot.to_owned(),
             ..Default::default()
         };
         self.try_rule(rule).await.unwrap();
-        bot
+    }
+
+    /// Identity tells of a service principal of an account.
+    pub fn set_principal(&self, account: Uuid, id: Uuid) {
+        let principal = ServicePrincipal { id: id.to_string(), account_id: account.to_string(), ..Default::default() };
+        self.users.write(account, id, 1, &ServicePrincipalChanged { principal: Some(principal) });
+    }
+
+    /// An external bot that nothing starts with yet.
+    pub async fn robot(&self) -> Robot<'_> {
+        let principal = ids::new_id();
+        self.set_principal(self.owner.account, principal);
+        let external = Some(ExternalBot { principal_id: principal.to_string(), answer_seconds: ANSWER });
+        let bot = CreateBotRequest { external, patience_seconds: PATIENCE, ..Default::default() };
+        Robot { office: self, principal, id: self.create_bot(bot).await.unwrap().id }
     }
 
     /// An external bot that every mail starts with.
     pub async fn external_bot(&self) -> Robot<'_> {
-        let principal = ids::new_id();
-        let external = Some(ExternalBot { principal_id: principal.to_string(), answer_seconds: ANSWER });
-        let bot = CreateBotRequest { external, patience_seconds: PATIENCE, ..Default::default() };
-        let id = self.starts_with(bot).await.id;
-        Robot { office: self, principal, id }
+        let robot = self.robot().await;
+        self.start_all_with(&robot.id).await;
+        robot
     }
 
     pub async fn disable_bot(&self, id: &str) -> Bot {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use diwan_fault::reason_of;
 use diwan_proto::conversation::v1::{
-    ConversationState, CreateBotRequest, IngestMessageRequest, LocalizedText, MenuBot, MenuEntry, MenuPage,
-    TransitionCause, UpdateBotRequest,
+    ConversationState, CreateBotRequest, GetBotRequest, IngestMessageRequest, LocalizedText, MenuBot, MenuEntry,
+    MenuPage, TransitionCause, UpdateBotRequest,
 };
 use diwan_runtime::MockClock;
 use diwan_testkit::eventually;
@@ -143,7 +143,7 @@ async fn a_customer_who_does_not_answer_gets_a_person() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_menu_that_has_changed_asks_anew_and_an_archived_team_is_passed_over() {
+async fn a_menu_that_has_changed_asks_anew_and_an_archived_team_gives_way_to_the_one_that_receives() {
     let office = Office::open(1).await;
     let sales = office.second_team(1).await;
     let topic = office.topic("Sales").await;
@@ -169,6 +169,13 @@ async fn a_menu_that_has_changed_asks_anew_and_an_archived_team_is_passed_over()
         archived.receiving_team_id = team;
     });
     office.until("select count(*) from teams where receiving_id is not null", 1).await;
+    let request = GetBotRequest { bot_id: made.id.clone() };
+    let shown = office.bots().get_bot(office.world.request(&office.owner, request)).await.unwrap().into_inner();
+    let entries = shown.bot.unwrap().menu.unwrap().pages.remove(0).entries;
+    assert_eq!((entries[0].team_id.as_str(), &entries[1].team_id), ("", &office.team.to_string()));
+    let archived = office.create_bot(bot(menu(sales, &topic))).await.unwrap_err();
+    assert_eq!(reason_of(&archived).as_deref(), Some("TEAM_NOT_FOUND"));
+    // Whoever was asked before that is not asked anew.
     office.answers(&mail, "2").await;
     let found = office.get(&office.owner, id).await.unwrap();
     assert_eq!((found.state(), found.team_id), (ConversationState::Queued, office.team.to_string()));

@@ -20,7 +20,7 @@ use sqlx::AssertSqlSafe;
 use tokio::{sync::mpsc::unbounded_channel, task::JoinSet};
 use uuid::Uuid;
 
-use super::{AGENTS, ASSIGNMENT_LIMIT, Company, LANES, outcome, size};
+use super::{AGENTS, ASSIGNMENT_LIMIT, Company, LANES, size, work::outcome};
 use crate::support::{WRONG_COUNTS, WRONG_HISTORIES};
 
 /// What must never be found: each look is one snapshot.

@@ -1,10 +1,15 @@
 //! Who is there when the replica that knew it is killed.
 
-use diwan_proto::conversation::v1::{
-    AvailabilityState, HeartbeatRequest, presence_service_client::PresenceServiceClient,
-};
+use std::time::Duration;
 
-use super::*;
+use diwan_proto::conversation::v1::{
+    AvailabilityState, HeartbeatRequest, ListAvailabilityRequest, WatchInboxRequest,
+    inbox_service_client::InboxServiceClient, presence_service_client::PresenceServiceClient,
+};
+use diwan_testkit::{Person, eventually};
+use tonic::Status;
+
+use super::Company;
 
 const LIMIT: Duration = Duration::from_secs(30);
 

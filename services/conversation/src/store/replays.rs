@@ -1,5 +1,9 @@
 //! What a replay of the routing reads: one team's history, from the last batch before the period to its end.
 
+mod people;
+
+use std::collections::BTreeSet;
+
 use diwan_hours::{Hours, Schedule};
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
@@ -13,9 +17,8 @@ use crate::{
     Error,
     domain::{
         ledger::{Entry, Kind},
-        routing::Agent,
-        simulation::{Episode, History, Recorded, Settings, Side, Snapshot, Step, Urgency, episodes},
-        state::{Availability, Cause, Priority, State},
+        simulation::{Episode, History, Recorded, Settings, Side, Step, Urgency, episodes},
+        state::{Cause, Priority, State},
     },
 };
 
@@ -99,13 +102,13 @@ pub async fn zone(tx: &mut Tx, (account, team): Of) -> Result<Option<String>, Er
 /// # Errors
 /// [`Error::PeriodTooLarge`].
 pub async fn history(tx: &mut Tx, of: Of, period: (Timestamp, Timestamp), others: &[Uuid]) -> Result<History, Error> {
-    let urgencies = urgencies(tx, of, period.0).await?;
     let steps = steps(tx, of, period).await?;
     let waiting = waiting(tx, of, period).await?;
+    let known = steps.iter().map(|step| step.conversation).chain(waiting.iter().map(|waits| waits.conversation));
+    let known: BTreeSet<Uuid> = known.collect();
+    let urgencies = urgencies(tx, of, period.0, &known.into_iter().collect::<Vec<_>>()).await?;
     let episodes = episodes(of.1, &steps, waiting, &urgencies);
-    let mut snapshots = snapshots(tx, of, period).await?;
-    snapshots.extend(strangers(tx, of, period, others).await?);
-    snapshots.sort_by_key(|snapshot| snapshot.at);
+    let snapshots = people::snapshots(tx, of, period, others).await?;
     Ok(History { episodes, snapshots, settings: settings(tx, of, period).await?, urgencies })
 }
 
@@ -136,74 +139,6 @@ async fn settings(
     };
     let rows = rows.into_iter();
     Ok(rows.map(|row| settings(row.at, row.assignment_limit, row.schedule, &row.time_zone, row.archived)).collect())
-}
-
-async fn snapshots(
-    tx: &mut Tx,
-    (account, team): Of,
-    (from, to): (Timestamp, Timestamp),
-) -> Result<Vec<Snapshot>, Error> {
-    let rows = sqlx::query!(
-        r#"select user_id, at as "at: SqlTimestamp", member, enabled, availability, open_count, automatic_count,
-                  last_assigned_at as "last: SqlTimestamp", restart
-           from agent_history h
-           where account_id = $1 and team_id = $2 and at < $4
-             and (at > $3 or id = (select max(id) from agent_history l
-                                   where l.account_id = $1 and l.team_id = $2 and l.user_id = h.user_id and l.at <= $3))
-           order by id limit $5"#,
-        account,
-        team,
-        from.to_sqlx() as _,
-        to.to_sqlx() as _,
-        MOST + 1
-    )
-    .fetch_all(tx)
-    .instrument(diwan_store::span("read history of agents"))
-    .await?;
-    within(rows.len())?;
-    rows.into_iter()
-        .map(|row| {
-            let availability = availability(&row.availability)?;
-            let (open, automatic, last) = (row.open_count, row.automatic_count, jiff(row.last));
-            let agent = Agent { user: row.user_id, enabled: row.enabled, availability, open, automatic, last };
-            Ok(Snapshot { at: row.at.to_jiff(), agent, member: row.member, restart: row.restart })
-        })
-        .collect()
-}
-
-/// When those were there of whom the team's own history says nothing, by that of their other teams.
-async fn strangers(
-    tx: &mut Tx,
-    (account, team): Of,
-    (from, to): (Timestamp, Timestamp),
-    users: &[Uuid],
-) -> Result<Vec<Snapshot>, Error> {
-    let rows = sqlx::query!(
-        r#"select distinct on (user_id, at) user_id, at as "at: SqlTimestamp", enabled, availability from agent_history h
-           where account_id = $1 and user_id = any($5) and at < $4
-             and not exists (select from agent_history o where o.account_id = $1 and o.team_id = $2 and o.user_id = h.user_id)
-             and (at > $3 or id = (select max(id) from agent_history l
-                                   where l.account_id = $1 and l.team_id = h.team_id and l.user_id = h.user_id and l.at <= $3))
-           order by user_id, at, id desc limit $6"#,
-        account,
-        team,
-        from.to_sqlx() as _,
-        to.to_sqlx() as _,
-        users,
-        MOST + 1
-    )
-    .fetch_all(tx)
-    .instrument(diwan_store::span("read history of others"))
-    .await?;
-    within(rows.len())?;
-    rows.into_iter()
-        .map(|row| {
-            let availability = availability(&row.availability)?;
-            let (user, enabled) = (row.user_id, row.enabled);
-            let agent = Agent { user, enabled, availability, open: 0, automatic: 0, last: None };
-            Ok(Snapshot { at: row.at.to_jiff(), agent, member: false, restart: false })
-        })
-        .collect()
 }
 
 async fn steps(tx: &mut Tx, (account, team): Of, (from, to): (Timestamp, Timestamp)) -> Result<Vec<Step>, Error> {
@@ -293,13 +228,19 @@ async fn waiting(tx: &mut Tx, (account, team): Of, (from, to): (Timestamp, Times
         .collect()
 }
 
-/// Changes of priorities since `from`: also later ones, which tell what the priority was until then.
-async fn urgencies(tx: &mut Tx, (account, team): Of, from: Timestamp) -> Result<Vec<Urgency>, Error> {
+/// Changes of the priorities of these conversations since `from`, in whatever team: also later ones, which tell what the priority was
+/// until then.
+async fn urgencies(
+    tx: &mut Tx,
+    (account, _): Of,
+    from: Timestamp,
+    conversations: &[Uuid],
+) -> Result<Vec<Urgency>, Error> {
     let rows = sqlx::query!(
         r#"select conversation_id, at as "at: SqlTimestamp", from_priority, to_priority from priority_history
-           where account_id = $1 and team_id = $2 and at >= $3 order by id limit $4"#,
+           where account_id = $1 and conversation_id = any($2) and at >= $3 order by id limit $4"#,
         account,
-        team,
+        conversations,
         from.to_sqlx() as _,
         MOST + 1
     )
@@ -354,10 +295,6 @@ fn within(count: usize) -> Result<(), Error> {
 
 fn state(name: &str) -> Result<State, Error> {
     State::of_name(name).ok_or(Error::Unknown("state"))
-}
-
-fn availability(name: &str) -> Result<Availability, Error> {
-    Availability::of_name(name).ok_or(Error::Unknown("availability"))
 }
 
 fn priority(level: i16) -> Result<Priority, Error> {

@@ -1,6 +1,8 @@
 //! A past period is replayed: with unchanged settings it comes out as it was, with others it says what would have been, and nothing is
 //! written.
 
+mod kept;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use diwan_proto::{

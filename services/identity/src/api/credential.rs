@@ -258,9 +258,11 @@ async fn replace_by(tx: &mut PgConnection, token: &Token, hash: &str, now: Times
         return Err(Error::ResetNotFound);
     }
     passwords::withdraw_resets(tx, account, id).await?;
-    factors::forget_trust(tx, Whose { account, user: id }).await?;
+    let whose = Whose { account, user: id };
+    factors::forget_trust(tx, whose).await?;
     let epoch = passwords::reset(tx, account, id, hash).await?;
-    sessions::end_all(tx, account, id, now).await?;
+    // One by one: whoever follows the feed knows by which session somebody is there.
+    factors::end_sessions(tx, whose, now).await?;
     revocations::insert(tx, account, (RevocationSubject::User, id), epoch, now).await?;
     alerts::queue(tx, account, id, Alert::PasswordChanged, now).await?;
     events::happened(tx, "PASSWORD_RESET", account, id, now).await?;

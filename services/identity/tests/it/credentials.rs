@@ -137,6 +137,7 @@ async fn a_reset_by_e_mail_works_once_ends_every_session_and_opens_a_closed_addr
     let clock = clock();
     let house = house_at(&clock, Env::default()).await;
     let owner = house.owner("mona@example.com").await;
+    let elsewhere = house.member("mona@example.com").await;
     for _ in 0..100 {
         house.sign_in("mona@example.com", "not her password").await.unwrap_err();
         clock.advance(Duration::from_hours(1));
@@ -152,8 +153,10 @@ async fn a_reset_by_e_mail_works_once_ends_every_session_and_opens_a_closed_addr
     for used in uses.into_iter().filter(Result::is_err) {
         assert_eq!(refusal(used), reset_not_found());
     }
-    assert!(!house.is_alive(&owner).await);
+    assert!(!house.is_alive(&owner).await && !house.is_alive(&elsewhere).await);
     assert_eq!(house.revoked("REVOCATION_SUBJECT_USER").await, 1);
+    let told = house.count("feed_events where kind = 'diwan.identity.v1.SessionEnded'").await;
+    assert_eq!(told, 2, "the feed tells of each");
     house.sign_in("mona@example.com", NEW).await.unwrap();
 }
 

@@ -15,6 +15,7 @@ mod enrolment;
 mod exports;
 mod factor_recovery;
 mod fakes;
+mod grave_acts;
 mod house;
 mod invitations;
 mod mail;

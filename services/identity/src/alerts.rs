@@ -35,6 +35,11 @@ pub enum Alert {
         /// When they go.
         due: Timestamp,
     },
+    /// A service principal may act for him from now on.
+    ActingBegun {
+        /// What it is called.
+        principal: String,
+    },
     /// A mail server refuses the credentials of a mailbox.
     MailboxNeedsCredentials {
         /// The mailbox's address.
@@ -100,6 +105,7 @@ impl Alert {
             Self::PasswordChanged => Template::PasswordChanged,
             Self::FactorChanged => Template::FactorChanged,
             Self::FactorRecoveryBegun { .. } => Template::FactorRecoveryBegun,
+            Self::ActingBegun { .. } => Template::ActingBegun,
             Self::MailboxNeedsCredentials { .. } => Template::MailboxNeedsCredentials,
             Self::PaymentFailed { .. } => Template::PaymentFailed,
         };
@@ -112,6 +118,7 @@ impl Alert {
             Self::PasswordChanged => &MAILS.password_changed,
             Self::FactorChanged => &MAILS.factor_changed,
             Self::FactorRecoveryBegun { .. } => &MAILS.factor_recovery_begun,
+            Self::ActingBegun { .. } => &MAILS.acting_begun,
             Self::MailboxNeedsCredentials { .. } => &MAILS.mailbox_needs_credentials,
             Self::PaymentFailed { .. } => &MAILS.payment_failed,
         }
@@ -128,6 +135,7 @@ impl Alert {
             }
             Self::PasswordChanged | Self::FactorChanged => {}
             Self::FactorRecoveryBegun { due } => values.push(("due", local(*due, &account.time_zone))),
+            Self::ActingBegun { principal } => values.push(("principal", principal.clone())),
             Self::MailboxNeedsCredentials { mailbox } => values.push(("mailbox", mailbox.clone())),
             Self::PaymentFailed { invoice, amount } => {
                 values.push(("invoice", invoice.clone()));

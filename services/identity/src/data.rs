@@ -59,8 +59,9 @@ pub static DATA: Data = Data {
             ])
             .withholds(&["secret_hash"]),
         Table::new("whatsapp_numbers", &["user_id"])
-            .shows(&["account_id", "user_id", "number", "confirmed_at", "pending_number", "pending_until"])
-            .withholds(&["confirmation_id"]),
+            // The owner is not the person whose number it is.
+            .shows(&["account_id", "user_id", "confirmed_at"])
+            .withholds(&["number", "pending_number", "pending_until", "confirmation_id"]),
         Table::new("sessions", &["id"])
             .shows(&[
                 "account_id",

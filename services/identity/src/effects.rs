@@ -22,7 +22,7 @@ use crate::{
     store::{
         accounts, invitations,
         jobs::{self, Effect, Job},
-        users,
+        profiles, users,
     },
     whatsapp::Sender,
 };
@@ -145,10 +145,7 @@ impl Effects {
             Effect::SendExportReady { export_id } => {
                 self.courier.tell_of_export(&self.database, account, *export_id, job.id).await
             }
-            Effect::DropPicture { picture_id } => {
-                let place = self.blobs.of(PICTURES).of(&account.to_string()).of(&picture_id.to_string());
-                place.clear().await.map_err(Error::Blob)
-            }
+            Effect::DropPicture { picture_id } => self.drop_picture(account, *picture_id).await,
             Effect::ReleaseSeats => self.release_seats(account).await,
         }
     }
@@ -185,6 +182,14 @@ impl Effects {
                 self.peers.release_seat(account, user.id).await?;
             }
         }
+    }
+
+    async fn drop_picture(&self, account: Uuid, picture: Uuid) -> Result<(), Error> {
+        if profiles::is_shown(&mut *self.database.pool().acquire().await?, account, picture).await? {
+            return Ok(());
+        }
+        let place = self.blobs.of(PICTURES).of(&account.to_string()).of(&picture.to_string());
+        place.clear().await.map_err(Error::Blob)
     }
 
     async fn seat_due(&self, account: Uuid, id: Uuid) -> Result<Seat, Error> {

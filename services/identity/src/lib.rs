@@ -133,13 +133,7 @@ impl Component for Service {
             blobs,
             vault,
         };
-        let principals = PrincipalApi {
-            database: database.clone(),
-            clock: clock.clone(),
-            limits: config.limits,
-            access: api.access.clone(),
-            admission: context.admission.clone(),
-        };
+        let principals = PrincipalApi { api: api.clone(), admission: context.admission.clone() };
         let audit =
             AuditApi { database: database.clone(), signer: context.signer.clone(), keys: Keys::load(&context.keys)? };
         worker::audit::start(&context, &database, config.audit_heads.as_deref())?;

@@ -43,14 +43,14 @@ pub struct Subject {
 impl Limits {
     /// Who signs in: the address, and the IP address where it is known.
     pub fn sign_in(self, email_key: &str, address: Option<IpAddr>) -> Vec<Subject> {
-        let policy = Policy { limit: self.per_address.into(), reset_after: Some(RESET_AFTER) };
-        let email = Subject { counter: SIGN_IN, key: digest(email_key.as_bytes()), policy, forgiven: true };
+        let email = self.with_reset(SIGN_IN, email_key.as_bytes());
         std::iter::once(email).chain(self.ip("SIGN_IN_FROM_IP", address)).collect()
     }
 
     /// Who gives his current password.
-    pub fn password_change(self, user: Uuid) -> Vec<Subject> {
-        vec![self.of("PASSWORD_CHANGE", user.as_bytes(), true)]
+    pub fn password_change(self, user: Uuid, address: Option<IpAddr>) -> Vec<Subject> {
+        let user = self.with_reset(PASSWORD_CHANGE, user.as_bytes());
+        std::iter::once(user).chain(self.ip("PASSWORD_CHANGE_FROM_IP", address)).collect()
     }
 
     /// Who asks for e-mails to an address. Every request counts.
@@ -68,8 +68,7 @@ impl Limits {
     /// Who gives a code, for a challenge or to prove himself once more. Counted apart from passwords: whoever fails here knows the
     /// password.
     pub fn code(self, user: Uuid, address: Option<IpAddr>) -> Vec<Subject> {
-        let policy = Policy { limit: self.per_address.into(), reset_after: Some(RESET_AFTER) };
-        let user = Subject { counter: CODE, key: digest(user.as_bytes()), policy, forgiven: true };
+        let user = self.with_reset(CODE, user.as_bytes());
         std::iter::once(user).chain(self.ip("CODE_FROM_IP", address)).collect()
     }
 
@@ -106,6 +105,11 @@ impl Limits {
         one.into_iter().chain(self.ip("CREDENTIAL_FROM_IP", address)).collect()
     }
 
+    fn with_reset(self, counter: &'static str, key: &[u8]) -> Subject {
+        let policy = Policy { limit: self.per_address.into(), reset_after: Some(RESET_AFTER) };
+        Subject { counter, key: digest(key), policy, forgiven: true }
+    }
+
     fn of(self, counter: &'static str, key: &[u8], forgiven: bool) -> Subject {
         let policy = Policy { limit: self.per_address.into(), reset_after: None };
         Subject { counter, key: digest(key), policy, forgiven }
@@ -119,6 +123,8 @@ impl Limits {
 
 /// Counts failed sign-ins of an address.
 const SIGN_IN: &str = "SIGN_IN";
+/// Counts wrong passwords of a user who is signed in.
+const PASSWORD_CHANGE: &str = "PASSWORD_CHANGE";
 /// Counts wrong codes of a user.
 const CODE: &str = "CODE";
 
@@ -173,11 +179,12 @@ pub async fn succeed(tx: &mut PgConnection, subjects: &[Subject], now: Timestamp
     Ok(())
 }
 
-/// Forgets the failed sign-ins of an address, whose password is a new one. Its user's wrong codes no longer need a reset, but
+/// Forgets the wrong passwords of a user and of his address: the password is a new one. Its user's wrong codes no longer need a reset, but
 /// they stay as slow as they were: whoever reads his mail could otherwise guess codes between one reset and the next.
 pub async fn reset(tx: &mut PgConnection, email_key: &str, user: Uuid, now: Timestamp) -> Result<(), Error> {
     failures::take(tx, SIGN_IN, &digest(email_key.as_bytes())).await?;
     let key = digest(user.as_bytes());
+    failures::take(tx, PASSWORD_CHANGE, &key).await?;
     let failures = Failures { in_a_row: 0, ..failures::find_for_update(tx, CODE, &key, now).await? };
     failures::update(tx, CODE, &key, &failures).await
 }

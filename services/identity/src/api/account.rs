@@ -34,7 +34,7 @@ use crate::{
 #[tonic::async_trait]
 impl AccountService for Api {
     async fn sign_up(&self, request: Request<SignUpRequest>) -> Result<Response<SignUpResponse>, Status> {
-        let client = Client::of(request.metadata());
+        let client = Client::of(&request);
         Ok(Response::new(self.open_account(request.into_inner(), &client).await?))
     }
 

@@ -77,7 +77,7 @@ impl ChallengeService for Api {
         &self,
         request: Request<AnswerChallengeRequest>,
     ) -> Result<Response<AnswerChallengeResponse>, Status> {
-        let client = Client::of(request.metadata());
+        let client = Client::of(&request);
         Ok(Response::new(self.answer(request.into_inner(), &client).await?))
     }
 
@@ -100,7 +100,7 @@ impl ChallengeService for Api {
         &self,
         request: Request<CompleteEnrolmentRequest>,
     ) -> Result<Response<CompleteEnrolmentResponse>, Status> {
-        let client = Client::of(request.metadata());
+        let client = Client::of(&request);
         Ok(Response::new(self.complete(request.into_inner(), &client).await?))
     }
 }

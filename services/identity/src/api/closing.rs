@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::{Api, encode, fields};
 use crate::{
+    client::Client,
     domain::{Account, Refusal},
     error::Error,
     events,
@@ -33,8 +34,8 @@ impl ClosingService for Api {
         &self,
         request: Request<CloseAccountRequest>,
     ) -> Result<Response<CloseAccountResponse>, Status> {
-        let caller = user(&request)?;
-        Ok(Response::new(self.close(&caller, request.into_inner()).await?))
+        let (caller, client) = (user(&request)?, Client::of(&request));
+        Ok(Response::new(self.close(&caller, &client, request.into_inner()).await?))
     }
 
     async fn undo_closing(
@@ -47,7 +48,12 @@ impl ClosingService for Api {
 }
 
 impl Api {
-    async fn close(&self, caller: &Caller, mut message: CloseAccountRequest) -> Result<CloseAccountResponse, Fault> {
+    async fn close(
+        &self,
+        caller: &Caller,
+        client: &Client,
+        mut message: CloseAccountRequest,
+    ) -> Result<CloseAccountResponse, Fault> {
         let password = fields::take_password(&mut message.password);
         let mut fields = Fields::new();
         let request_id = fields.request_id(&message.request_id);
@@ -58,7 +64,7 @@ impl Api {
         if let Some(answer) = answers::find(self.database.pool(), &once).await? {
             return Ok(answer);
         }
-        self.require_password(&self.find(account, caller.user_id).await?, password).await?;
+        self.require_password(&self.find(account, caller.user_id).await?, client, password).await?;
         let tell = Job::new(account, Effect::SendClosing { stage: Stage::Begun });
         let answer = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             let before = owned(tx, caller).await?;

@@ -46,15 +46,15 @@ impl CredentialService for Api {
         &self,
         request: Request<ChangePasswordRequest>,
     ) -> Result<Response<ChangePasswordResponse>, Status> {
-        let caller = user(&request)?;
-        Ok(Response::new(self.change(&caller, request.into_inner()).await?))
+        let (caller, client) = (user(&request)?, Client::of(&request));
+        Ok(Response::new(self.change(&caller, &client, request.into_inner()).await?))
     }
 
     async fn request_password_reset(
         &self,
         request: Request<RequestPasswordResetRequest>,
     ) -> Result<Response<RequestPasswordResetResponse>, Status> {
-        let client = Client::of(request.metadata());
+        let client = Client::of(&request);
         Ok(Response::new(self.ask_for_reset(&request.into_inner(), &client).await?))
     }
 
@@ -94,6 +94,7 @@ impl Api {
     async fn change(
         &self,
         caller: &Caller,
+        client: &Client,
         mut message: ChangePasswordRequest,
     ) -> Result<ChangePasswordResponse, Fault> {
         let current = fields::take_password(&mut message.current_password);
@@ -110,7 +111,7 @@ impl Api {
         if let Some(answer) = answers::find(self.database.pool(), &once).await? {
             return Ok(answer);
         }
-        let old = self.require_password(&user, current).await?;
+        let old = self.require_password(&user, client, current).await?;
         let hash = self.passwords.hash(new).await?;
         let now = self.clock.now();
         let answer = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
@@ -132,8 +133,13 @@ impl Api {
     }
 
     /// The hash of the user's password, if this is it. A stolen access token must not be a way to guess.
-    pub(super) async fn require_password(&self, user: &User, password: Password) -> Result<String, Error> {
-        let subjects = self.limits.password_change(user.id);
+    pub(super) async fn require_password(
+        &self,
+        user: &User,
+        client: &Client,
+        password: Password,
+    ) -> Result<String, Error> {
+        let subjects = self.limits.password_change(user.id, client.address);
         let mut connection = self.database.pool().acquire().await?;
         throttle::admit(&mut connection, &subjects, self.clock.now()).await?;
         let credentials = users::credentials(&mut connection, user.account_id, user.id).await?;

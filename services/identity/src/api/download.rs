@@ -35,7 +35,7 @@ pub fn stream(
     let (sender, receiver) = mpsc::channel(AHEAD);
     // It ends with its reader: then nothing can be sent any more.
     tokio::spawn(async move {
-        let mut writer = Writer { pool, blobs, task, skip: offset, sender };
+        let mut writer = Writer { pool, blobs, task, skip: offset, written: 0, sender };
         if let Err(Stop::Failed(error)) = writer.write(&ready).await {
             let _ = writer.sender.send(Err(Fault::from(error).into())).await;
         }
@@ -62,6 +62,8 @@ struct Writer {
     task: Task,
     /// So many bytes the reader has already.
     skip: u64,
+    /// So many bytes are behind it, sent or skipped.
+    written: u64,
     sender: mpsc::Sender<Result<DownloadExportResponse, Status>>,
 }
 
@@ -81,6 +83,10 @@ impl Writer {
             for file in &files {
                 self.file(file, time).await?;
             }
+        }
+        // Rows of an export that expires or is replaced go one after the other: what is left of them is no smaller archive.
+        if self.written + length(archive::END.len()) != u64::try_from(ready.size).unwrap_or_default() {
+            return Err(Error::ExportNotFound.into());
         }
         self.bytes(Bytes::from_static(&archive::END)).await
     }
@@ -116,6 +122,7 @@ impl Writer {
             return Ok(());
         }
         let (mut from, end) = (start + self.skip, start + size);
+        self.written += self.skip;
         self.skip = 0;
         while from < end {
             let to = end.min(from + MESSAGE);
@@ -140,7 +147,10 @@ impl Writer {
     /// Whether the reader has these next bytes already: then they are not even read.
     fn skips(&mut self, bytes: u64) -> bool {
         let has = bytes <= self.skip;
-        self.skip -= if has { bytes } else { 0 };
+        if has {
+            self.skip -= bytes;
+            self.written += bytes;
+        }
         has
     }
 
@@ -149,6 +159,7 @@ impl Writer {
         if self.skips(length(content.len())) {
             return Ok(());
         }
+        self.written += length(content.len());
         let content = content.slice(usize::try_from(self.skip).unwrap_or_default()..);
         self.skip = 0;
         let message = DownloadExportResponse { content: content.into() };

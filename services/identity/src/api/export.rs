@@ -1,6 +1,6 @@
 //! The owner's copy of what is kept of his account.
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Duration};
 
 use diwan_access::{User as Caller, user};
 use diwan_fault::{Fault, Fields};
@@ -9,7 +9,7 @@ use diwan_proto::identity::v1::{
     self as proto, DownloadExportRequest, DownloadExportResponse, ExportPart, ExportPartState, ExportState,
     GetExportRequest, GetExportResponse, StartExportRequest, StartExportResponse, export_service_server::ExportService,
 };
-use diwan_runtime::ids;
+use diwan_runtime::{clock::after, ids};
 use diwan_store::answers::{self, Request as Once};
 use futures::Stream;
 use sqlx::PgConnection;
@@ -17,11 +17,15 @@ use tonic::{Request, Response, Status};
 
 use super::{Api, closing::owned, download, fields};
 use crate::{
+    client::Client,
     domain::Account,
     error::Error,
     store::exports::{self, Export, Part, Task},
     worker::exporter,
 };
+
+/// Whoever asks again when one has been gathered for so long gets a new one: what it stumbles over may be in what it has.
+const PATIENCE: Duration = Duration::from_hours(24);
 
 #[tonic::async_trait]
 impl ExportService for Api {
@@ -31,8 +35,8 @@ impl ExportService for Api {
         &self,
         request: Request<StartExportRequest>,
     ) -> Result<Response<StartExportResponse>, Status> {
-        let caller = user(&request)?;
-        Ok(Response::new(self.begin_export(&caller, request.into_inner()).await?))
+        let (caller, client) = (user(&request)?, Client::of(&request));
+        Ok(Response::new(self.begin_export(&caller, &client, request.into_inner()).await?))
     }
 
     async fn get_export(&self, request: Request<GetExportRequest>) -> Result<Response<GetExportResponse>, Status> {
@@ -45,8 +49,8 @@ impl ExportService for Api {
         &self,
         request: Request<DownloadExportRequest>,
     ) -> Result<Response<Self::DownloadExportStream>, Status> {
-        let caller = user(&request)?;
-        Ok(Response::new(self.download(&caller, request.get_ref()).await?))
+        let (caller, client) = (user(&request)?, Client::of(&request));
+        Ok(Response::new(self.download(&caller, &client, request.into_inner()).await?))
     }
 }
 
@@ -54,6 +58,7 @@ impl Api {
     async fn begin_export(
         &self,
         caller: &Caller,
+        client: &Client,
         mut message: StartExportRequest,
     ) -> Result<StartExportResponse, Fault> {
         let password = fields::take_password(&mut message.password);
@@ -66,12 +71,12 @@ impl Api {
         if let Some(answer) = answers::find(self.database.pool(), &once).await? {
             return Ok(answer);
         }
-        self.require_password(&self.find(account, caller.user_id).await?, password).await?;
+        self.require_password(&self.find(account, caller.user_id).await?, client, password).await?;
         let answer = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             // Its row is locked: no two exports of one account begin, and none while it is closed.
             let Account { id, .. } = owned(tx, caller).await?;
             let export = match exports::find(tx, id).await? {
-                Some(export) if export.ready.is_none() => export,
+                Some(export) if export.ready.is_none() && after(export.started_at, PATIENCE) > now => export,
                 _ => {
                     exports::forget(tx, id, now).await?;
                     exports::insert(tx, id, ids::new_id(), &exporter::SERVICES, now).await?;
@@ -93,18 +98,23 @@ impl Api {
         kept.ok_or(Error::ExportNotFound)
     }
 
+    /// The password is asked again for the bytes, too: between the beginning and the end of an export lies a week.
     async fn download(
         &self,
         caller: &Caller,
-        message: &DownloadExportRequest,
+        client: &Client,
+        mut message: DownloadExportRequest,
     ) -> Result<<Self as ExportService>::DownloadExportStream, Fault> {
+        let password = fields::take_password(&mut message.password);
         let mut fields = Fields::new();
         let id = fields.uuid("export_id", &message.export_id);
+        fields::required(&mut fields, "password", &password);
         let offset = u64::try_from(message.offset);
         if offset.is_err() {
             fields.refuse("offset", "FIELD_RANGE", &[("min", "0".into()), ("max", i64::MAX.to_string())]);
         }
         fields.finish()?;
+        self.require_password(&self.find(caller.account_id, caller.user_id).await?, client, password).await?;
         let export = self.export(caller).await?;
         if export.id != id {
             return Err(Error::ExportNotFound.into());

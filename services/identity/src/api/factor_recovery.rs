@@ -63,7 +63,7 @@ impl FactorRecoveryService for Api {
         &self,
         request: Request<RefuseFactorRecoveryRequest>,
     ) -> Result<Response<RefuseFactorRecoveryResponse>, Status> {
-        let (caller, client) = (user(&request)?, Client::of(request.metadata()));
+        let (caller, client) = (user(&request)?, Client::of(&request));
         Ok(Response::new(self.refuse_recovery(&caller, &client, request.into_inner()).await?))
     }
 }
@@ -159,7 +159,10 @@ impl Api {
         let now = self.clock.now();
         let refused = self.database.answer_once(&request, now, async |tx: &mut PgConnection| {
             let proved = self.proved(tx, &proof, now).await?;
-            stop(tx, proved.whose, now).await.map(|()| RefuseFactorRecoveryResponse {})
+            if !proved.recovery_ended {
+                stop(tx, proved.whose, now).await?;
+            }
+            Ok(RefuseFactorRecoveryResponse {})
         });
         let refused = refused.await;
         Ok(self.counted(&proof, refused).await?)

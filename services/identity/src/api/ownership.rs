@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use super::{Api, confirmation::confirm, encode, fields, role::apply};
 use crate::{
+    client::Client,
     domain::{User, handed_over},
     error::Error,
     store::{
@@ -40,8 +41,8 @@ impl OwnershipService for Api {
         &self,
         request: Request<OfferOwnershipRequest>,
     ) -> Result<Response<OfferOwnershipResponse>, Status> {
-        let caller = user(&request)?;
-        Ok(Response::new(self.offer(&caller, request.into_inner()).await?))
+        let (caller, client) = (user(&request)?, Client::of(&request));
+        Ok(Response::new(self.offer(&caller, &client, request.into_inner()).await?))
     }
 
     async fn get_ownership_offer(
@@ -76,6 +77,7 @@ impl Api {
     async fn offer(
         &self,
         caller: &Caller,
+        client: &Client,
         mut message: OfferOwnershipRequest,
     ) -> Result<OfferOwnershipResponse, Fault> {
         let password = fields::take_password(&mut message.password);
@@ -89,7 +91,7 @@ impl Api {
         if let Some(answer) = answers::find(self.database.pool(), &once).await? {
             return Ok(answer);
         }
-        self.require_password(&self.find(account, owner_id).await?, password).await?;
+        self.require_password(&self.find(account, owner_id).await?, client, password).await?;
         let offer = Offer { owner_id, user_id, expires_at: after(now, LIFE) };
         let send = Job::new(account, Effect::SendOwnershipOffer { user_id });
         let answer = self

@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::{Api, fields};
 use crate::{
     alerts::{self, Alert, Way},
+    client::Client,
     codes,
     domain::{Bound, Code, PhoneNumber, Purpose},
     error::Error,
@@ -51,24 +52,24 @@ impl WhatsAppNumberService for Api {
         &self,
         request: Request<SetWhatsAppNumberRequest>,
     ) -> Result<Response<SetWhatsAppNumberResponse>, Status> {
-        let caller = user(&request)?;
-        Ok(Response::new(self.propose_number(&caller, request.into_inner()).await?))
+        let (caller, client) = (user(&request)?, Client::of(&request));
+        Ok(Response::new(self.propose_number(&caller, &client, request.into_inner()).await?))
     }
 
     async fn confirm_whats_app_number(
         &self,
         request: Request<ConfirmWhatsAppNumberRequest>,
     ) -> Result<Response<ConfirmWhatsAppNumberResponse>, Status> {
-        let caller = user(&request)?;
-        Ok(Response::new(self.confirm_number(&caller, request.into_inner()).await?))
+        let (caller, client) = (user(&request)?, Client::of(&request));
+        Ok(Response::new(self.confirm_number(&caller, &client, request.into_inner()).await?))
     }
 
     async fn remove_whats_app_number(
         &self,
         request: Request<RemoveWhatsAppNumberRequest>,
     ) -> Result<Response<RemoveWhatsAppNumberResponse>, Status> {
-        let caller = user(&request)?;
-        Ok(Response::new(self.remove_number(&caller, request.into_inner()).await?))
+        let (caller, client) = (user(&request)?, Client::of(&request));
+        Ok(Response::new(self.remove_number(&caller, &client, request.into_inner()).await?))
     }
 }
 
@@ -89,6 +90,7 @@ impl Api {
     async fn propose_number(
         &self,
         caller: &Caller,
+        client: &Client,
         mut message: SetWhatsAppNumberRequest,
     ) -> Result<SetWhatsAppNumberResponse, Fault> {
         let password = fields::take_password(&mut message.current_password);
@@ -103,7 +105,7 @@ impl Api {
         if let Some(answer) = answers::find(self.database.pool(), &once).await? {
             return Ok(answer);
         }
-        self.prove(caller, password).await?;
+        self.prove(caller, client, password).await?;
         throttle::fail(&self.database, &self.limits.number_code(user, &number), self.clock.now()).await?;
         let now = self.clock.now();
         let pending = Pending { number, confirmation: ids::new_id(), until: after(now, WAIT) };
@@ -124,6 +126,7 @@ impl Api {
     async fn confirm_number(
         &self,
         caller: &Caller,
+        client: &Client,
         mut message: ConfirmWhatsAppNumberRequest,
     ) -> Result<ConfirmWhatsAppNumberResponse, Fault> {
         let code = fields::take_password(&mut message.code);
@@ -131,12 +134,18 @@ impl Api {
         let confirmation = fields.uuid("confirmation_id", &message.confirmation_id);
         fields::required(&mut fields, "code", &code);
         fields.finish()?;
+        let subjects = self.limits.code(caller.user_id, client.address);
+        self.admit(&subjects).await?;
         let (code, now) = (Code::typed(&code), self.clock.now());
         let confirmed = self.database.transaction("confirm number", async |tx: &mut PgConnection| {
             let whose = Whose { account: caller.account_id, user: caller.user_id };
             redeem(tx, whose, confirmation, &code, now).await
         });
-        let number = confirmed.await?.ok_or(Error::NumberCodeRefused)?;
+        // A right one wipes nothing out: it went to a number that anybody with the password may have named.
+        let Some(number) = confirmed.await? else {
+            throttle::fail(&self.database, &subjects, self.clock.now()).await?;
+            return Err(Error::NumberCodeRefused.into());
+        };
         self.effects.wake();
         Ok(ConfirmWhatsAppNumberResponse { number: number.as_str().to_owned() })
     }
@@ -144,6 +153,7 @@ impl Api {
     async fn remove_number(
         &self,
         caller: &Caller,
+        client: &Client,
         mut message: RemoveWhatsAppNumberRequest,
     ) -> Result<RemoveWhatsAppNumberResponse, Fault> {
         let password = fields::take_password(&mut message.current_password);
@@ -156,7 +166,7 @@ impl Api {
         if let Some(answer) = answers::find(self.database.pool(), &once).await? {
             return Ok(answer);
         }
-        self.prove(caller, password).await?;
+        self.prove(caller, client, password).await?;
         let now = self.clock.now();
         let answer = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             users::find_for_update(tx, account, user).await?;
@@ -178,9 +188,9 @@ impl Api {
     }
 
     /// Codes go to the number: a stolen access token must not be enough to take them elsewhere.
-    async fn prove(&self, caller: &Caller, password: Password) -> Result<(), Error> {
+    async fn prove(&self, caller: &Caller, client: &Client, password: Password) -> Result<(), Error> {
         let user = self.find(caller.account_id, caller.user_id).await?;
-        self.require_password(&user, password).await?;
+        self.require_password(&user, client, password).await?;
         Ok(())
     }
 }

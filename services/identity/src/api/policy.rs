@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{Api, encode, fields};
 use crate::{
+    client::Client,
     domain::{FactorRefusal, Refusal},
     error::Error,
     events,
@@ -39,6 +40,7 @@ impl Api {
     pub(super) async fn reset_factors(
         &self,
         caller: &Caller,
+        client: &Client,
         mut message: ResetUserSecondFactorsRequest,
     ) -> Result<ResetUserSecondFactorsResponse, Fault> {
         let password = fields::take_password(&mut message.password);
@@ -52,7 +54,7 @@ impl Api {
         if let Some(answer) = answers::find(self.database.pool(), &once).await? {
             return Ok(answer);
         }
-        self.require_password(&self.find(caller.account_id, caller.user_id).await?, password).await?;
+        self.require_password(&self.find(caller.account_id, caller.user_id).await?, client, password).await?;
         let answer = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             let user = users::find_for_update(tx, whose.account, id).await?.ok_or(Error::UserNotFound)?;
             if id == caller.user_id {
@@ -80,6 +82,7 @@ impl Api {
     pub(super) async fn set_policy(
         &self,
         caller: &Caller,
+        client: &Client,
         mut message: SetSecondFactorPolicyRequest,
     ) -> Result<SetSecondFactorPolicyResponse, Fault> {
         let password = fields::take_password(&mut message.password);
@@ -92,7 +95,7 @@ impl Api {
         if let Some(answer) = answers::find(self.database.pool(), &once).await? {
             return Ok(answer);
         }
-        self.require_password(&self.find(account, caller.user_id).await?, password).await?;
+        self.require_password(&self.find(account, caller.user_id).await?, client, password).await?;
         let answer = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             if policies::lock(tx, account).await? != demanded {
                 if demanded && !second_factors::find(tx, account, caller.user_id).await?.any() {

@@ -1,6 +1,6 @@
 //! What a person says of himself, and his picture.
 
-use std::mem;
+use std::{mem, time::Duration};
 
 use diwan_access::{User as Caller, user};
 use diwan_blobs::Blobs;
@@ -10,7 +10,7 @@ use diwan_proto::identity::v1::{
     SetPictureRequest, SetPictureResponse, UpdateProfileRequest, UpdateProfileResponse,
     profile_service_server::ProfileService,
 };
-use diwan_runtime::ids;
+use diwan_runtime::{clock::after, ids};
 use diwan_store::answers::Request as Once;
 use jiff::Timestamp;
 use prost_types::FieldMask;
@@ -25,11 +25,13 @@ use crate::{
     error::Error,
     events,
     store::{
-        jobs::{Effect, Job},
+        jobs::{self, Effect, Job},
         profiles, users,
     },
 };
 
+/// No call that sets a picture takes so long.
+const LONGEST_CALL: Duration = Duration::from_hours(1);
 const FIRST_NAME: &str = "first_name";
 const LAST_NAME: &str = "last_name";
 const LANGUAGE: &str = "language";
@@ -89,23 +91,24 @@ impl Api {
         }
         fields.finish()?;
         let scaled = scaled.map_err(|_| Error::PictureNotFound)?;
+        let (place, now) = (ids::new_id(), self.clock.now());
+        // Whatever becomes of this call, also of one that dies, a worker looks afterwards whether anybody has the picture.
+        let look = Job::new(caller.account_id, Effect::DropPicture { picture_id: place });
+        let mut connection = self.database.pool().acquire().await.map_err(Error::from)?;
+        jobs::insert(&mut connection, &look, after(now, LONGEST_CALL), now).await?;
+        drop(connection);
         // Before the row: what a row names is there.
-        let place = ids::new_id();
         let blobs = self.pictures_of(caller.account_id, Some(place));
         let large = blobs.put(scaled.large).await.map_err(Error::Blob)?;
         let small = blobs.put(scaled.small).await.map_err(Error::Blob)?;
         let picture = Picture { large, small, place: Some(place) };
-        let now = self.clock.now();
         let answer = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             let user = self.change_profile(tx, caller, now, |user| with_picture(user, Some(picture.clone()))).await?;
             Ok::<_, Error>(SetPictureResponse { user: Some(encode::user(&user)) })
         });
         let answer = answer.await?;
-        let shown = self.find(caller.account_id, caller.user_id).await?.profile.picture;
-        if shown.and_then(|picture| picture.place) != Some(place) {
-            // He had it already, or this was a retry: nobody will ever ask for it here.
-            blobs.clear().await.map_err(Error::Blob)?;
-        }
+        // It goes now if he had it already, or if this was a retry. After a failure nobody knows yet whether its row comes.
+        self.effects.run(&look).await;
         self.effects.wake();
         Ok(answer)
     }

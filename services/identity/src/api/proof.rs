@@ -13,6 +13,7 @@ use crate::{
     error::Error,
     factors::{self, Whose},
     passwords::Password,
+    recovery,
     store::{policies, second_factors, users},
     throttle::{self, Subject},
 };
@@ -49,6 +50,8 @@ pub(super) struct Proved {
     pub(super) factors: SecondFactors,
     /// Whether his account demands a factor.
     pub(super) demanded: bool,
+    /// Whether his proof has ended a recovery of his factors.
+    pub(super) recovery_ended: bool,
 }
 
 /// Takes the proof out of a message, so that neither a digest nor a log of the message can hold it.
@@ -69,7 +72,7 @@ impl Api {
         let seen = match given {
             Given::Password(password) => {
                 let user = self.find(whose.account, whose.user).await?;
-                Seen::Password(self.require_password(&user, password).await?)
+                Seen::Password(self.require_password(&user, client, password).await?)
             }
             Given::Code(code) => {
                 self.admit(&subjects).await?;
@@ -84,20 +87,22 @@ impl Api {
         let whose = proof.whose;
         let demanded = policies::lock(tx, whose.account).await?;
         let user = users::find_for_update(tx, whose.account, whose.user).await?.ok_or(Error::UserNotFound)?;
-        match &proof.seen {
+        let recovery_ended = match &proof.seen {
             Seen::Password(hash) => {
                 let credentials = users::credentials(tx, whose.account, whose.user).await?;
                 if credentials != Some((UserState::Active, Some(hash.clone()))) {
                     return Err(Error::PasswordWrong);
                 }
+                false
             }
             Seen::Code(code) => self.spend(tx, proof, code, now).await?,
-        }
+        };
         let factors = second_factors::find(tx, whose.account, whose.user).await?;
-        Ok(Proved { user, whose, factors, demanded })
+        Ok(Proved { user, whose, factors, demanded, recovery_ended })
     }
 
-    async fn spend(&self, tx: &mut PgConnection, proof: &Proof, code: &Code, now: Timestamp) -> Result<(), Error> {
+    /// Uses a code up. Whoever has one has not lost his factors: returns whether that ends a recovery of them.
+    async fn spend(&self, tx: &mut PgConnection, proof: &Proof, code: &Code, now: Timestamp) -> Result<bool, Error> {
         let factors = second_factors::find(tx, proof.whose.account, proof.whose.user).await?;
         let is_good = if code.is_six_digits() {
             factors::spend_totp(tx, &self.vault, proof.whose, &factors, code, now).await?
@@ -107,7 +112,8 @@ impl Api {
         if !is_good {
             return Err(FactorRefusal::CodeRefused.into());
         }
-        throttle::succeed(tx, &proof.subjects, now).await
+        throttle::succeed(tx, &proof.subjects, now).await?;
+        recovery::stop(tx, proof.whose, now).await
     }
 
     /// Counts a code that was not good.

@@ -50,7 +50,7 @@ impl SecondFactorService for Api {
     }
 
     async fn begin_totp(&self, request: Request<BeginTotpRequest>) -> Result<Response<BeginTotpResponse>, Status> {
-        let (caller, client) = (user(&request)?, Client::of(request.metadata()));
+        let (caller, client) = (user(&request)?, Client::of(&request));
         Ok(Response::new(self.begin_totp(&caller, &client, request.into_inner()).await?))
     }
 
@@ -58,7 +58,7 @@ impl SecondFactorService for Api {
         &self,
         request: Request<ConfirmTotpRequest>,
     ) -> Result<Response<ConfirmTotpResponse>, Status> {
-        let (caller, client) = (user(&request)?, Client::of(request.metadata()));
+        let (caller, client) = (user(&request)?, Client::of(&request));
         Ok(Response::new(self.confirm_totp(&caller, &client, request.into_inner()).await?))
     }
 
@@ -66,7 +66,7 @@ impl SecondFactorService for Api {
         &self,
         request: Request<DisableTotpRequest>,
     ) -> Result<Response<DisableTotpResponse>, Status> {
-        let (caller, client) = (user(&request)?, Client::of(request.metadata()));
+        let (caller, client) = (user(&request)?, Client::of(&request));
         Ok(Response::new(self.disable_totp(&caller, &client, request.into_inner()).await?))
     }
 
@@ -74,7 +74,7 @@ impl SecondFactorService for Api {
         &self,
         request: Request<EnableWhatsAppRequest>,
     ) -> Result<Response<EnableWhatsAppResponse>, Status> {
-        let (caller, client) = (user(&request)?, Client::of(request.metadata()));
+        let (caller, client) = (user(&request)?, Client::of(&request));
         Ok(Response::new(self.enable_whatsapp(&caller, &client, request.into_inner()).await?))
     }
 
@@ -82,7 +82,7 @@ impl SecondFactorService for Api {
         &self,
         request: Request<DisableWhatsAppRequest>,
     ) -> Result<Response<DisableWhatsAppResponse>, Status> {
-        let (caller, client) = (user(&request)?, Client::of(request.metadata()));
+        let (caller, client) = (user(&request)?, Client::of(&request));
         Ok(Response::new(self.disable_whatsapp(&caller, &client, request.into_inner()).await?))
     }
 
@@ -90,7 +90,7 @@ impl SecondFactorService for Api {
         &self,
         request: Request<RegenerateRecoveryCodesRequest>,
     ) -> Result<Response<RegenerateRecoveryCodesResponse>, Status> {
-        let (caller, client) = (user(&request)?, Client::of(request.metadata()));
+        let (caller, client) = (user(&request)?, Client::of(&request));
         Ok(Response::new(self.regenerate(&caller, &client, request.into_inner()).await?))
     }
 
@@ -106,8 +106,8 @@ impl SecondFactorService for Api {
         &self,
         request: Request<ResetUserSecondFactorsRequest>,
     ) -> Result<Response<ResetUserSecondFactorsResponse>, Status> {
-        let caller = user(&request)?;
-        Ok(Response::new(self.reset_factors(&caller, request.into_inner()).await?))
+        let (caller, client) = (user(&request)?, Client::of(&request));
+        Ok(Response::new(self.reset_factors(&caller, &client, request.into_inner()).await?))
     }
 
     async fn get_second_factor_policy(
@@ -123,8 +123,8 @@ impl SecondFactorService for Api {
         &self,
         request: Request<SetSecondFactorPolicyRequest>,
     ) -> Result<Response<SetSecondFactorPolicyResponse>, Status> {
-        let caller = user(&request)?;
-        Ok(Response::new(self.set_policy(&caller, request.into_inner()).await?))
+        let (caller, client) = (user(&request)?, Client::of(&request));
+        Ok(Response::new(self.set_policy(&caller, &client, request.into_inner()).await?))
     }
 }
 

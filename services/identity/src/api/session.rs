@@ -56,7 +56,7 @@ enum Begun {
 #[tonic::async_trait]
 impl SessionService for Api {
     async fn sign_in(&self, request: Request<SignInRequest>) -> Result<Response<SignInResponse>, Status> {
-        let client = Client::of(request.metadata());
+        let client = Client::of(&request);
         Ok(Response::new(self.begin(request.into_inner(), &client).await?))
     }
 
@@ -64,7 +64,7 @@ impl SessionService for Api {
         &self,
         request: Request<RefreshSessionRequest>,
     ) -> Result<Response<RefreshSessionResponse>, Status> {
-        let client = Client::of(request.metadata());
+        let client = Client::of(&request);
         Ok(Response::new(self.refresh(&request.into_inner(), &client).await?))
     }
 

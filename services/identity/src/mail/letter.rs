@@ -34,6 +34,8 @@ pub struct Mails {
     pub factor_changed: Mail,
     /// An operator has begun to take somebody's second factors away.
     pub factor_recovery_begun: Mail,
+    /// A service principal may act for somebody from now on.
+    pub acting_begun: Mail,
     pub mailbox_needs_credentials: Mail,
     pub payment_failed: Mail,
 }

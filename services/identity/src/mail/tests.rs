@@ -100,12 +100,19 @@ fn every_alert_is_an_e_mail_in_every_language() {
         Alert::PasswordChanged,
         Alert::FactorChanged,
         Alert::FactorRecoveryBegun { due: Timestamp::UNIX_EPOCH },
+        Alert::ActingBegun { principal: "Bridge".into() },
         Alert::MailboxNeedsCredentials { mailbox: "a@nour.example".into() },
         Alert::PaymentFailed { invoice: "17".into(), amount: "120.00 USD".into() },
     ];
-    for (alert, parts) in
-        alerts.iter().zip([&["Firefox", "192.0.2.7"][..], &[], &[], &[], &["a@nour.example"], &["17", "120.00 USD"]])
-    {
+    for (alert, parts) in alerts.iter().zip([
+        &["Firefox", "192.0.2.7"][..],
+        &[],
+        &[],
+        &[],
+        &["Bridge"],
+        &["a@nour.example"],
+        &["17", "120.00 USD"],
+    ]) {
         check(parts, false, |user| alert.letter(&account, user, Timestamp::UNIX_EPOCH));
     }
 }

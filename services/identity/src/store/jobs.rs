@@ -102,7 +102,7 @@ pub enum Effect {
         /// The export.
         export_id: Uuid,
     },
-    /// Delete a picture that nobody has any more.
+    /// Delete a picture, if nobody has it.
     DropPicture {
         /// Its part of the blob store.
         picture_id: Uuid,

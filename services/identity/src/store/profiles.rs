@@ -3,6 +3,7 @@
 use diwan_store::span;
 use sqlx::PgConnection;
 use tracing::Instrument as _;
+use uuid::Uuid;
 
 use crate::{domain::User, error::Error};
 
@@ -29,4 +30,14 @@ pub async fn update(tx: &mut PgConnection, user: &User) -> Result<(), Error> {
     .instrument(span("update profile"))
     .await?;
     Ok(())
+}
+
+/// Whether the picture that is kept in this part of the blob store is somebody's.
+pub async fn is_shown(tx: &mut PgConnection, account: Uuid, picture: Uuid) -> Result<bool, Error> {
+    let shown = sqlx::query_scalar!(
+        r#"select exists (select from users where account_id = $1 and picture_id = $2) as "shown!""#,
+        account,
+        picture,
+    );
+    Ok(shown.fetch_one(tx).instrument(span("look for picture")).await?)
 }

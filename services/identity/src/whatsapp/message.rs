@@ -41,6 +41,8 @@ pub enum Template {
     FactorChanged,
     /// `factor_recovery_begun`
     FactorRecoveryBegun,
+    /// `acting_begun`
+    ActingBegun,
     /// `mailbox_needs_credentials`
     MailboxNeedsCredentials,
     /// `payment_failed`
@@ -55,6 +57,7 @@ impl Template {
             Self::PasswordChanged => "password_changed",
             Self::FactorChanged => "factor_changed",
             Self::FactorRecoveryBegun => "factor_recovery_begun",
+            Self::ActingBegun => "acting_begun",
             Self::MailboxNeedsCredentials => "mailbox_needs_credentials",
             Self::PaymentFailed => "payment_failed",
         }

@@ -33,12 +33,13 @@ fn account() -> Account {
     }
 }
 
-fn alerts() -> [Alert; 6] {
+fn alerts() -> [Alert; 7] {
     [
         Alert::NewDevice { device: "Firefox".into(), address: "192.0.2.7".parse().ok() },
         Alert::PasswordChanged,
         Alert::FactorChanged,
         Alert::FactorRecoveryBegun { due: Timestamp::UNIX_EPOCH },
+        Alert::ActingBegun { principal: "Bridge".into() },
         Alert::MailboxNeedsCredentials { mailbox: "a@nour.example".into() },
         Alert::PaymentFailed { invoice: "17".into(), amount: "120.00 USD".into() },
     ]

@@ -6,8 +6,9 @@ use diwan_proto::{
     common::v1::PageRequest,
     identity::v1::{
         Account, AuditEntry, AuditFilter, AuditFlaw, AuditHead, GetAuditHeadRequest, InspectAuditEntriesRequest,
-        ListAuditEntriesRequest, UpdateAccountRequest, VerifyAuditLogRequest, VerifyAuditLogResponse,
-        audit_inspection_service_client::AuditInspectionServiceClient, audit_service_client::AuditServiceClient,
+        ListAuditEntriesRequest, RefreshSessionRequest, UpdateAccountRequest, VerifyAuditLogRequest,
+        VerifyAuditLogResponse, audit_inspection_service_client::AuditInspectionServiceClient,
+        audit_service_client::AuditServiceClient,
     },
 };
 use diwan_runtime::ids;
@@ -140,6 +141,27 @@ async fn only_owner_and_admins_read_the_log_and_only_that_of_their_account() {
     assert!(!seen.contains("Foreign") && !seen.contains(&other.user.account_id), "{seen}");
     let foreign = AuditFilter { entity_id: other.user.account_id.clone(), ..AuditFilter::default() };
     assert_eq!(house.audit(&admin, foreign).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_used_refresh_token_that_comes_back_stands_in_the_log() {
+    let house = House::new().await;
+    let owner = house.owner("owner@example.com").await;
+    let thief = house.member("owner@example.com").await;
+    let refresh = async |token: &str| {
+        house.sessions().refresh_session(RefreshSessionRequest { refresh_token: token.into() }).await
+    };
+    let child = refresh(&thief.tokens.refresh_token).await.unwrap().into_inner().tokens.unwrap();
+    refresh(&child.refresh_token).await.unwrap();
+    let again = refresh(&thief.tokens.refresh_token).await;
+    assert_eq!(refusal(again), refused(Code::Unauthenticated, "REFRESH_REFUSED"));
+    let told = eventually("it stands in the log", LIMIT, async || {
+        let all = house.audit(&owner, AuditFilter::default()).await.unwrap();
+        all.into_iter().find(|entry| entry.event == "REFRESH_TOKEN_REUSED")
+    })
+    .await;
+    assert_eq!(told.entity_id, owner.user.id);
+    assert!(told.origin.unwrap().method.ends_with("/RefreshSession"));
 }
 
 #[tokio::test]

@@ -122,7 +122,11 @@ impl House {
     }
 
     async fn download(&self, member: &Member, id: &str, offset: i64) -> Result<Vec<u8>, Status> {
-        let request = DownloadExportRequest { export_id: id.into(), offset, password: PASSWORD.into() };
+        self.download_by(PASSWORD, member, id, offset).await
+    }
+
+    async fn download_by(&self, password: &str, member: &Member, id: &str, offset: i64) -> Result<Vec<u8>, Status> {
+        let request = DownloadExportRequest { export_id: id.into(), offset, password: password.into() };
         let mut stream = self.exports().download_export(member.says(request)).await?.into_inner();
         let mut archive = Vec::new();
         while let Some(message) = stream.message().await? {
@@ -202,6 +206,78 @@ async fn an_owner_downloads_all_that_is_kept_of_his_account_and_no_other_does() 
     assert_eq!(refusal(house.download(&other, &ready.id, 0).await), unknown);
     assert_eq!(refusal(house.download(&admin, &ready.id, 0).await), denied);
     assert_eq!(refusal(house.download(&owner, &ids::new_id().to_string(), 0).await), unknown);
+}
+
+#[tokio::test]
+async fn a_stolen_session_downloads_nothing_and_a_colleagues_number_is_in_no_export() {
+    let house = House::new().await;
+    Data::of(&house, pages()).await;
+    let owner = house.owner("mona@example.com").await;
+    let agent = house.colleague(&owner, "omar@example.com", Role::User).await;
+    sqlx::query(
+        "insert into whatsapp_numbers (account_id, user_id, number, confirmed_at, pending_number, confirmation_id, pending_until)
+         values ($1::uuid, $2::uuid, '+201001234567', now(), '+351912345678', $2::uuid, 'infinity')",
+    )
+    .bind(agent.user.account_id.parse::<uuid::Uuid>().unwrap())
+    .bind(agent.user.id.parse::<uuid::Uuid>().unwrap())
+    .execute(&house.database.pool)
+    .await
+    .unwrap();
+    house.start_export(&owner, PASSWORD).await.unwrap();
+    let ready = house.ready_export(&owner).await;
+    let wrong = house.download_by("not her password", &owner, &ready.id, 0).await;
+    assert_eq!(refusal(wrong), refused(Code::PermissionDenied, "PASSWORD_WRONG"));
+    assert_eq!(bad_fields(&house.download_by("", &owner, &ready.id, 0).await.unwrap_err()), ["password"]);
+    let archive = house.download(&owner, &ready.id, 0).await.unwrap();
+    let numbers = String::from_utf8(unpacked(&archive)["identity/whatsapp_numbers.jsonl"].clone()).unwrap();
+    assert!(numbers.contains(&agent.user.id) && !numbers.contains("+2010") && !numbers.contains("+3519"), "{numbers}");
+}
+
+#[tokio::test]
+async fn a_download_whose_export_goes_meanwhile_is_no_smaller_archive() {
+    let house = House::new().await;
+    let many = (0..450).map(|number| part(&format!("files/{number}.bin"), b"a mail")).collect();
+    Data::of(&house, vec![many]).await;
+    let owner = house.owner("mona@example.com").await;
+    house.start_export(&owner, PASSWORD).await.unwrap();
+    let ready = house.ready_export(&owner).await;
+    let whole = house.download(&owner, &ready.id, 0).await.unwrap();
+    assert_eq!(i64::try_from(whole.len()).unwrap(), ready.size);
+    // As while its rows are deleted: those before are there, those after are not.
+    sqlx::raw_sql(
+        "delete from export_pieces where number > 200;
+         delete from export_files where number > 200",
+    )
+    .execute(&house.database.pool)
+    .await
+    .unwrap();
+    let unknown = refused(Code::NotFound, "EXPORT_NOT_FOUND");
+    for offset in [0, 100_000, ready.size - 1, ready.size] {
+        assert_eq!(refusal(house.download(&owner, &ready.id, offset).await), unknown, "from {offset} on");
+    }
+}
+
+#[tokio::test]
+async fn an_export_that_gets_nowhere_for_a_day_gives_way_to_a_new_one() {
+    let clock = MockClock::at("2026-03-01T08:00:00Z".parse().unwrap());
+    let house = House::at(Arc::new(clock.clone())).await;
+    let data = Data::of(&house, pages()).await;
+    data.break_from(Some(1));
+    let owner = house.owner("mona@example.com").await;
+    let stuck = house.start_export(&owner, PASSWORD).await.unwrap();
+    clock.advance(DAY - Duration::from_mins(1));
+    let owner = house.member(&owner.user.email).await;
+    assert_eq!(house.start_export(&owner, PASSWORD).await.unwrap().id, stuck.id, "it may still come to its end");
+    clock.advance(Duration::from_mins(1));
+    let new = house.start_export(&owner, PASSWORD).await.unwrap();
+    assert_ne!(new.id, stuck.id);
+    data.break_from(None);
+    eventually("the new one is ready", LIMIT, async || {
+        clock.advance(Duration::from_secs(1));
+        house.count("exports where state = 'READY'").await == 1
+    })
+    .await;
+    eventually("the stuck one is deleted", LIMIT, async || house.count("exports").await == 1).await;
 }
 
 #[tokio::test]

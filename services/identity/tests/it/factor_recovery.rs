@@ -5,8 +5,8 @@ use std::time::Duration;
 use diwan_proto::{
     access::v1::Role,
     identity::v1::{
-        BeginFactorRecoveryRequest, Factor, FactorRecovery, GetFactorRecoveryRequest, RefuseFactorRecoveryRequest,
-        RegenerateRecoveryCodesRequest, StopFactorRecoveryRequest,
+        BeginFactorRecoveryRequest, BeginTotpRequest, Factor, FactorRecovery, GetFactorRecoveryRequest,
+        RefuseFactorRecoveryRequest, RegenerateRecoveryCodesRequest, StopFactorRecoveryRequest,
         factor_recovery_service_client::FactorRecoveryServiceClient,
     },
 };
@@ -126,6 +126,29 @@ async fn whoever_still_has_his_factor_keeps_it_by_using_it() {
     let jobs = "jobs where kind = 'RecoverFactors'";
     eventually("the job is done", LIMIT, async || (house.count(jobs).await == 0).then_some(())).await;
     house.challenge(MONA).await;
+}
+
+#[tokio::test]
+async fn a_code_of_his_factor_ends_it_also_where_it_changes_no_factor() {
+    let clock = clock();
+    let (house, owner, app) = begun(&clock, Env::default()).await;
+    let begin = BeginTotpRequest { code: app.code(&clock), ..BeginTotpRequest::default() };
+    house.factors().begin_totp(owner.says(begin)).await.unwrap();
+    assert_eq!(refusal(house.recovery(&owner).await), not_found());
+
+    house.begin_recovery("rana", &owner).await.unwrap();
+    house.begin_totp(&owner).await;
+    assert!(house.recovery(&owner).await.is_ok(), "a password proves no factor");
+    clock.advance(STEP);
+    let refuse = RefuseFactorRecoveryRequest {
+        request_id: ids::new_id().to_string(),
+        code: app.code(&clock),
+        ..RefuseFactorRecoveryRequest::default()
+    };
+    for _ in 0..2 {
+        house.recoveries().refuse_factor_recovery(owner.says(refuse.clone())).await.unwrap();
+    }
+    assert_eq!(refusal(house.recovery(&owner).await), not_found());
 }
 
 #[tokio::test]

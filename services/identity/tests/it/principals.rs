@@ -2,6 +2,7 @@
 
 mod acting;
 mod credentials;
+mod passwords;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use diwan_proto::{
     },
 };
 use diwan_runtime::{Clock as _, SystemClock, ids};
+use diwan_testkit::eventually;
 use diwan_transport::Transport;
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -29,7 +31,7 @@ use serde_json::json;
 use tonic::{Code, Request, Status};
 
 use crate::{
-    house::{House, Member, PASSWORD, bearing, refusal, refused},
+    house::{House, LIMIT, Member, PASSWORD, bearing, refusal, refused},
     throttle::{clock, from, house_at},
 };
 
@@ -50,7 +52,8 @@ fn create(scopes: &[&str]) -> CreateServicePrincipalRequest {
 }
 
 fn secret_for(principal: &str) -> AddPrincipalCredentialRequest {
-    AddPrincipalCredentialRequest { request_id: id(), principal_id: principal.into(), ..Default::default() }
+    let (request_id, password) = (id(), PASSWORD.into());
+    AddPrincipalCredentialRequest { request_id, principal_id: principal.into(), password, ..Default::default() }
 }
 
 fn act_for(principal: &str, users: &[&str]) -> SetActingForRequest {
@@ -59,6 +62,7 @@ fn act_for(principal: &str, users: &[&str]) -> SetActingForRequest {
         principal_id: principal.into(),
         account_id: String::new(),
         user_ids: users.iter().map(|user| (*user).to_owned()).collect(),
+        password: PASSWORD.into(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What people say of themselves, and their pictures.
 
-use std::io::Cursor;
+use std::{io::Cursor, time::Duration};
 
 use diwan_proto::{
     access::v1::Role,
@@ -10,7 +10,7 @@ use diwan_proto::{
         SetPictureRequest, UpdateProfileRequest, User, UserChanged, profile_service_client::ProfileServiceClient,
     },
 };
-use diwan_runtime::ids;
+use diwan_runtime::{Env, ids};
 use diwan_testkit::{bad_fields, eventually};
 use diwan_transport::Transport;
 use image::{DynamicImage, ImageFormat, Rgba, RgbaImage};
@@ -19,7 +19,10 @@ use prost_types::FieldMask;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use crate::house::{House, LIMIT, Member, refusal, refused};
+use crate::{
+    house::{House, LIMIT, Member, refusal, refused},
+    throttle::{clock, house_at},
+};
 
 impl House {
     fn profiles(&self) -> ProfileServiceClient<Transport> {
@@ -133,6 +136,25 @@ async fn a_picture_is_seen_by_members_in_two_sizes_until_it_is_removed() {
         refusal(house.picture(&owner, &agent, PictureSize::Small).await),
         refused(Code::NotFound, "PICTURE_NOT_FOUND")
     );
+}
+
+#[tokio::test]
+async fn what_a_refused_call_has_stored_of_a_picture_is_deleted() {
+    let clock = clock();
+    let house = house_at(&clock, Env::default()).await;
+    let owner = house.owner("mona@example.com").await;
+    let request = SetPictureRequest { request_id: ids::new_id().to_string(), content: png(30, 1) };
+    house.profiles().set_picture(owner.says(request.clone())).await.unwrap();
+    let reused = SetPictureRequest { content: png(30, 200), ..request };
+    let answer = refusal(house.profiles().set_picture(owner.says(reused)).await);
+    assert_eq!(answer, refused(Code::InvalidArgument, "REQUEST_ID_REUSED"));
+    eventually("what nobody has is deleted", LIMIT * 3, async || {
+        clock.advance(Duration::from_mins(5));
+        house.blobs("pictures", &owner.user.account_id) == 1 && house.count("jobs").await == 0
+    })
+    .await;
+    let owner = house.member("mona@example.com").await;
+    assert!(!house.picture(&owner, &owner, PictureSize::Large).await.unwrap().content.is_empty());
 }
 
 #[tokio::test]

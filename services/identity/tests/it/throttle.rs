@@ -1,21 +1,25 @@
 //! Whoever guesses is slowed down.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use diwan_identity::Service;
 use diwan_launch::Component as _;
 use diwan_proto::identity::v1::{
-    ResendEmailConfirmationRequest, SignInRequest, SignInResponse, session_service_client::SessionServiceClient,
+    CloseAccountRequest, ResendEmailConfirmationRequest, SignInRequest, SignInResponse,
+    closing_service_client::ClosingServiceClient, session_service_client::SessionServiceClient,
 };
 use diwan_runtime::{Env, MockClock, ids};
-use diwan_transport::{CLIENT_ADDRESS, Network, Transport};
+use diwan_transport::{CLIENT_ADDRESS, Network, Peer, Transport};
 use futures::future::join_all;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
-use crate::house::{House, PASSWORD, invite_request, refusal, refused, sign_up_request};
+use crate::{
+    credentials::NEW,
+    house::{House, Member, PASSWORD, invite_request, refusal, refused, sign_up_request},
+};
 
 const WRONG: &str = "not her password";
 
@@ -151,6 +155,74 @@ async fn failures_from_one_ip_address_count_together_and_no_success_wipes_them_o
     assert_eq!(refusal(house.sign_in_from("192.0.2.1", "c@example.com", WRONG).await), wrong());
     assert_eq!(refusal(house.sign_in_from("192.0.2.1", "mona@example.com", PASSWORD).await), throttled());
     house.sign_in_from("192.0.2.2", "mona@example.com", PASSWORD).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_calls_past_the_gateway_is_counted_by_his_connection() {
+    let env = Env::default().with("DIWAN_IDENTITY_FAILURES_PER_IP", "3");
+    let house = house_at(&clock(), env).await;
+    house.owner("mona@example.com").await;
+    let sign_in = async |peer: &str, email: &str, password: &str| {
+        let mut request =
+            Request::new(SignInRequest { email: email.into(), password: password.into(), ..Default::default() });
+        request.extensions_mut().insert(Peer(SocketAddr::new(peer.parse().unwrap(), 4711)));
+        house.sessions().sign_in(request).await
+    };
+    for email in ["a@example.com", "b@example.com", "c@example.com"] {
+        assert_eq!(refusal(sign_in("192.0.2.1", email, WRONG).await), wrong());
+    }
+    assert_eq!(refusal(sign_in("::ffff:192.0.2.1", "d@example.com", WRONG).await), throttled(), "at another address");
+    sign_in("192.0.2.2", "mona@example.com", PASSWORD).await.unwrap();
+}
+
+impl House {
+    /// Gives a password for something grave.
+    async fn close_from(&self, address: &str, member: &Member, password: &str) -> Result<(), Status> {
+        let mut request =
+            from(address, CloseAccountRequest { request_id: ids::new_id().to_string(), password: password.into() });
+        let token = format!("Bearer {}", member.tokens.access_token).parse().unwrap();
+        request.metadata_mut().insert("authorization", token);
+        ClosingServiceClient::new(self.world.to("identity")).close_account(request).await.map(drop)
+    }
+}
+
+#[tokio::test]
+async fn who_has_stolen_many_sessions_guesses_passwords_with_all_of_them_as_slowly_as_with_one() {
+    let env = Env::default().with("DIWAN_IDENTITY_FAILURES_PER_IP", "3");
+    let house = house_at(&clock(), env).await;
+    let mut owners = Vec::new();
+    for email in ["a@example.com", "b@example.com", "c@example.com", "d@example.com"] {
+        owners.push(house.owner(email).await);
+    }
+    for owner in &owners[..3] {
+        let answer = refusal(house.close_from("192.0.2.1", owner, WRONG).await);
+        assert_eq!(answer, refused(Code::PermissionDenied, "PASSWORD_WRONG"));
+    }
+    assert_eq!(refusal(house.close_from("192.0.2.1", &owners[3], PASSWORD).await), throttled());
+    house.close_from("192.0.2.2", &owners[3], PASSWORD).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_hundred_wrong_passwords_of_somebody_who_is_signed_in_need_a_new_one() {
+    let house = house_at(&clock(), Env::default()).await;
+    let owner = house.owner("mona@example.com").await;
+    sqlx::query(
+        "insert into failures (counter, key, recent, window_began, in_a_row, closed_until)
+         values ('PASSWORD_CHANGE', sha256(uuid_send($1::uuid)), 1, to_timestamp(0), 99, to_timestamp(0))",
+    )
+    .bind(&owner.user.id)
+    .execute(&house.database.pool)
+    .await
+    .unwrap();
+    let answer = refusal(house.close_from("192.0.2.1", &owner, WRONG).await);
+    assert_eq!(answer, refused(Code::PermissionDenied, "PASSWORD_WRONG"));
+    let answer = refusal(house.close_from("192.0.2.1", &owner, PASSWORD).await);
+    assert_eq!(answer, refused(Code::FailedPrecondition, "PASSWORD_RESET_NEEDED"));
+    house.ask_for_reset("mona@example.com").await.unwrap();
+    house.reset(&house.reset_tokens("mona@example.com", 1).await[0]).await.unwrap();
+    let signed_in = house.sign_in("mona@example.com", NEW).await.unwrap();
+    let owner = Member { user: signed_in.user.unwrap(), tokens: signed_in.tokens.unwrap() };
+    house.close_from("192.0.2.1", &owner, NEW).await.unwrap();
 }
 
 #[tokio::test]

@@ -141,6 +141,34 @@ async fn a_code_is_good_for_five_tries_and_ten_minutes() {
 }
 
 #[tokio::test]
+async fn wrong_codes_of_numbers_are_counted_like_those_of_sign_ins() {
+    let api = CloudApi::start(&[]).await;
+    let clock = clock();
+    let house = house_at(&clock, api.env()).await;
+    let owner = house.owner("mona@example.com").await;
+    for round in 1..=2 {
+        let set = house.set_number(&owner, NUMBER).await.unwrap();
+        let right = code(&api, round).await;
+        for _ in 0..5 {
+            let answer = house.confirm_number(&owner, &set.confirmation_id, &other(&right)).await;
+            assert_eq!(refusal(answer), code_refused());
+        }
+    }
+    assert_eq!(house.count("failures where counter = 'CODE' and in_a_row = 10").await, 1);
+    let set = house.set_number(&owner, NUMBER).await.unwrap();
+    let right = code(&api, 3).await;
+    let throttled = refused(Code::ResourceExhausted, "TOO_MANY_ATTEMPTS");
+    assert_eq!(refusal(house.confirm_number(&owner, &set.confirmation_id, &right).await), throttled);
+    clock.advance(Duration::from_secs(30));
+    house.confirm_number(&owner, &set.confirmation_id, &right).await.unwrap();
+    assert_eq!(
+        house.count("failures where counter = 'CODE' and in_a_row = 10").await,
+        1,
+        "who names a number of his own does not wipe out what he has guessed"
+    );
+}
+
+#[tokio::test]
 async fn of_many_uses_of_one_code_at_once_one_counts() {
     let api = CloudApi::start(&[]).await;
     let house = House::with(api.env()).await;

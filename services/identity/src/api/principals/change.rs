@@ -81,9 +81,9 @@ impl PrincipalApi {
         let account_ids = decode::account_ids(&mut fields, &message.account_ids);
         only_operators(&mut fields, manager, message.all_accounts);
         fields.finish()?;
-        let now = self.clock.now();
+        let now = self.api.clock.now();
         let once = manager.once(&request_id, "CreateServicePrincipal", message);
-        let created = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
+        let created = self.api.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             let principal = Principal {
                 account: manager.home,
                 id: ids::new_id(),
@@ -111,7 +111,7 @@ impl PrincipalApi {
         let mut fields = Fields::new();
         let id = fields.uuid("principal_id", &message.principal_id);
         fields.finish()?;
-        let mut connection = self.database.pool().acquire().await.map_err(Error::from)?;
+        let mut connection = self.api.database.pool().acquire().await.map_err(Error::from)?;
         let principal = principals::find(&mut connection, manager.home, id).await?.ok_or(Error::PrincipalNotFound)?;
         Ok(GetServicePrincipalResponse { principal: Some(shown(&mut connection, &principal).await?) })
     }
@@ -125,7 +125,7 @@ impl PrincipalApi {
         let list = ("ListServicePrincipals", manager.home);
         let page = Page::<(Timestamp, Uuid)>::read(&mut fields, &list, message.page.as_ref());
         fields.finish()?;
-        let mut connection = self.database.pool().acquire().await.map_err(Error::from)?;
+        let mut connection = self.api.database.pool().acquire().await.map_err(Error::from)?;
         let found = principals::list(&mut connection, manager.home, page.after(), page.limit()).await?;
         let (found, info) = page.finish(found, |principal| (principal.created_at, principal.id));
         let principals = found.iter().map(|principal| encode::principal(principal, &[], &[])).collect();
@@ -143,9 +143,9 @@ impl PrincipalApi {
         let changes = Changes::read(&mut fields, self, message);
         only_operators(&mut fields, manager, changes.all_accounts.unwrap_or_default());
         fields.finish()?;
-        let now = self.clock.now();
+        let now = self.api.clock.now();
         let once = manager.once(&request_id, "UpdateServicePrincipal", message);
-        let updated = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
+        let updated = self.api.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             let before = locked(tx, manager, id).await?;
             let after = changes.applied(tx, manager, before.clone()).await?;
             if !after.scopes.iter().all(|scope| before.scopes.contains(scope)) {
@@ -162,9 +162,9 @@ impl PrincipalApi {
         message: &DisableServicePrincipalRequest,
     ) -> Result<DisableServicePrincipalResponse, Fault> {
         let (request_id, id) = read(&message.request_id, &message.principal_id)?;
-        let now = self.clock.now();
+        let now = self.api.clock.now();
         let once = manager.once(&request_id, "DisableServicePrincipal", message);
-        let disabled = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
+        let disabled = self.api.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             let before = locked(tx, manager, id).await?;
             let after = Principal { disabled_at: before.disabled_at.or(Some(now)), ..before.clone() };
             Ok::<_, Error>(DisableServicePrincipalResponse { principal: Some(save(tx, &before, after, now).await?) })
@@ -178,9 +178,9 @@ impl PrincipalApi {
         message: &EnableServicePrincipalRequest,
     ) -> Result<EnableServicePrincipalResponse, Fault> {
         let (request_id, id) = read(&message.request_id, &message.principal_id)?;
-        let now = self.clock.now();
+        let now = self.api.clock.now();
         let once = manager.once(&request_id, "EnableServicePrincipal", message);
-        let enabled = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
+        let enabled = self.api.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             let before = locked(tx, manager, id).await?;
             spare_owner(tx, manager, &before).await?;
             let after = Principal { disabled_at: None, ..before.clone() };

@@ -7,6 +7,7 @@ use diwan_proto::identity::v1::{
     RevocationSubject,
 };
 use diwan_runtime::ids;
+use diwan_store::answers;
 use jiff::Timestamp;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -18,6 +19,7 @@ use super::{
     decode, encode,
 };
 use crate::{
+    api::fields,
     domain::{Credential, MOST_CREDENTIALS, Principal, Proof, Secret},
     error::Error,
     store::{principal_credentials as credentials, principals, revocations},
@@ -27,15 +29,22 @@ impl PrincipalApi {
     pub(super) async fn add_credential(
         &self,
         manager: &Manager,
-        message: &AddPrincipalCredentialRequest,
+        mut message: AddPrincipalCredentialRequest,
     ) -> Result<AddPrincipalCredentialResponse, Fault> {
-        let now = self.clock.now();
+        let now = self.api.clock.now();
+        let password = fields::take_password(&mut message.password);
         let mut fields = Fields::new();
         let request_id = fields.request_id(&message.request_id);
         let principal = fields.uuid("principal_id", &message.principal_id);
         let expires_at = decode::expires_at(&mut fields, message.expires_at.as_ref(), now);
         let key = (!message.public_key.is_empty()).then(|| decode::public_key(&mut fields, &message.public_key));
+        manager.gives(&mut fields, &password);
         fields.finish()?;
+        let once = manager.once(&request_id, "AddPrincipalCredential", &message);
+        if let Some(answer) = answers::find(self.api.database.pool(), &once).await? {
+            return Ok(answer);
+        }
+        self.require_password(manager, password).await?;
         let id = ids::new_id();
         let secret = Secret::new(id);
         let proof = match key {
@@ -43,8 +52,7 @@ impl PrincipalApi {
             None => Proof::Secret { hash: secret.hash(), hint: secret.hint() },
         };
         let credential = Credential { id, proof, epoch: 0, created_at: now, expires_at };
-        let once = manager.once(&request_id, "AddPrincipalCredential", message);
-        let added = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
+        let added = self.api.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             let principal = locked(tx, manager, principal).await?;
             spare_owner(tx, manager, &principal).await?;
             add(tx, principal, &credential, now).await?;
@@ -65,7 +73,7 @@ impl PrincipalApi {
         manager: &Manager,
         message: &ExpirePrincipalCredentialRequest,
     ) -> Result<ExpirePrincipalCredentialResponse, Fault> {
-        let now = self.clock.now();
+        let now = self.api.clock.now();
         let mut fields = Fields::new();
         let request_id = fields.request_id(&message.request_id);
         let principal = fields.uuid("principal_id", &message.principal_id);
@@ -73,7 +81,7 @@ impl PrincipalApi {
         let expires_at = decode::expires_at(&mut fields, message.expires_at.as_ref(), now);
         fields.finish()?;
         let once = manager.once(&request_id, "ExpirePrincipalCredential", message);
-        let expired = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
+        let expired = self.api.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             let principal = locked(tx, manager, principal).await?;
             let whose = (principal.account, principal.id);
             let before = credentials::find(tx, whose, id).await?.ok_or(Error::CredentialNotFound)?;
@@ -102,9 +110,9 @@ impl PrincipalApi {
         let principal = fields.uuid("principal_id", &message.principal_id);
         let id = fields.uuid("credential_id", &message.credential_id);
         fields.finish()?;
-        let now = self.clock.now();
+        let now = self.api.clock.now();
         let once = manager.once(&request_id, "RemovePrincipalCredential", message);
-        let removed = self.database.answer_once(&once, now, async |tx: &mut PgConnection| {
+        let removed = self.api.database.answer_once(&once, now, async |tx: &mut PgConnection| {
             let principal = locked(tx, manager, principal).await?;
             let whose = (principal.account, principal.id);
             let credential = credentials::find(tx, whose, id).await?.ok_or(Error::CredentialNotFound)?;

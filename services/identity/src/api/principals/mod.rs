@@ -7,10 +7,8 @@ mod decode;
 mod encode;
 mod token;
 
-use std::sync::Arc;
-
 use diwan_access::{Admission, Caller, Operator, caller};
-use diwan_fault::{Code, Fault};
+use diwan_fault::{Code, Fault, Fields};
 use diwan_proto::identity::v1::{
     AddPrincipalCredentialRequest, AddPrincipalCredentialResponse, CreateServicePrincipalRequest,
     CreateServicePrincipalResponse, DisableServicePrincipalRequest, DisableServicePrincipalResponse,
@@ -20,28 +18,21 @@ use diwan_proto::identity::v1::{
     RemovePrincipalCredentialResponse, SetActingForRequest, SetActingForResponse, UpdateServicePrincipalRequest,
     UpdateServicePrincipalResponse, service_principal_service_server::ServicePrincipalService,
 };
-use diwan_runtime::Clock;
-use diwan_store::{Database, answers::Request as Once};
+use diwan_store::answers::Request as Once;
 use prost::Name;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::operator;
-use crate::{domain::INSTALLATION, signing::AccessSigner, throttle::Limits};
+use super::{Api, fields, operator};
+use crate::{client::Client, domain::INSTALLATION, error::Error, passwords::Password};
 #[cfg(test)]
 pub use decode::REASONS;
 
 /// Answers for service principals.
 #[derive(Clone)]
 pub struct PrincipalApi {
-    /// The database.
-    pub database: Database,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// How many failures are too many.
-    pub limits: Limits,
-    /// Signs access tokens.
-    pub access: AccessSigner,
+    /// What it shares with the others.
+    pub api: Api,
     /// Knows every method, and so every scope.
     pub admission: Admission,
 }
@@ -54,16 +45,26 @@ struct Manager {
     user: Option<Uuid>,
     /// The operator; `None` for a user.
     operator: Option<Operator>,
+    /// From where he calls.
+    client: Client,
 }
 
 impl Manager {
     fn of<T>(request: &Request<T>) -> Result<Self, Fault> {
+        let client = Client::of(request);
         match caller(request) {
-            Caller::User(user) => Ok(Self { home: user.account_id, user: Some(user.user_id), operator: None }),
-            Caller::Operator(operator) => Ok(Self { home: INSTALLATION, user: None, operator: Some(operator) }),
+            Caller::User(user) => Ok(Self { home: user.account_id, user: Some(user.user_id), operator: None, client }),
+            Caller::Operator(operator) => Ok(Self { home: INSTALLATION, user: None, operator: Some(operator), client }),
             Caller::Nobody | Caller::Principal(_) | Caller::Service(_) => {
                 Err(Fault::new(Code::Unauthenticated, "UNAUTHENTICATED"))
             }
+        }
+    }
+
+    /// A user has to give his password.
+    fn gives(&self, fields: &mut Fields, password: &Password) {
+        if self.user.is_some() {
+            fields::required(fields, "password", password);
         }
     }
 
@@ -76,6 +77,17 @@ impl Manager {
             Some(user) => once.by(user),
             None => once,
         }
+    }
+}
+
+impl PrincipalApi {
+    /// What lets a principal in outlives every session: whoever has stolen one has not the password. An operator has nothing but his token.
+    async fn require_password(&self, manager: &Manager, password: Password) -> Result<(), Error> {
+        if let Some(user) = manager.user {
+            let user = self.api.find(manager.home, user).await?;
+            self.api.require_password(&user, &manager.client, password).await?;
+        }
+        Ok(())
     }
 }
 
@@ -134,7 +146,7 @@ impl ServicePrincipalService for PrincipalApi {
         request: Request<AddPrincipalCredentialRequest>,
     ) -> Result<Response<AddPrincipalCredentialResponse>, Status> {
         let manager = Manager::of(&request)?;
-        Ok(Response::new(self.add_credential(&manager, &request.into_inner()).await?))
+        Ok(Response::new(self.add_credential(&manager, request.into_inner()).await?))
     }
 
     async fn expire_principal_credential(
@@ -158,6 +170,6 @@ impl ServicePrincipalService for PrincipalApi {
         request: Request<SetActingForRequest>,
     ) -> Result<Response<SetActingForResponse>, Status> {
         let manager = Manager::of(&request)?;
-        Ok(Response::new(self.act_for(&manager, &request.into_inner()).await?))
+        Ok(Response::new(self.act_for(&manager, request.into_inner()).await?))
     }
 }

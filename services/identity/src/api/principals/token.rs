@@ -49,7 +49,7 @@ impl PrincipalTokenService for PrincipalApi {
         &self,
         request: Request<ExchangeCredentialRequest>,
     ) -> Result<Response<ExchangeCredentialResponse>, Status> {
-        let client = Client::of(request.metadata());
+        let client = Client::of(&request);
         Ok(Response::new(self.exchange(request.into_inner(), &client).await?))
     }
 }
@@ -66,10 +66,10 @@ impl PrincipalApi {
         let user = fields.optional_uuid("user_id", &message.user_id);
         fields.finish()?;
         let presented = Presentation::read(&message.credential);
-        let subjects = self.limits.credential(presented.as_ref().map(Presentation::credential), client.address);
-        let now = self.clock.now();
+        let subjects = self.api.limits.credential(presented.as_ref().map(Presentation::credential), client.address);
+        let now = self.api.clock.now();
         let recognized = self.recognize(presented.as_ref(), &subjects, now).await?;
-        let mut connection = self.database.pool().acquire().await.map_err(Error::from)?;
+        let mut connection = self.api.database.pool().acquire().await.map_err(Error::from)?;
         let entry = enter(&mut connection, &recognized.principal, &Asked { account, user }).await?;
         Ok(self.token(&recognized, entry, now)?)
     }
@@ -81,9 +81,9 @@ impl PrincipalApi {
         subjects: &[Subject],
         now: Timestamp,
     ) -> Result<Recognized, Error> {
-        throttle::admit(&mut *self.database.pool().acquire().await?, subjects, now).await?;
+        throttle::admit(&mut *self.api.database.pool().acquire().await?, subjects, now).await?;
         if let Some(presented) = presented {
-            let recognized = self.database.transaction("recognize principal", async |tx: &mut PgConnection| {
+            let recognized = self.api.database.transaction("recognize principal", async |tx: &mut PgConnection| {
                 let recognized = proved(tx, presented, now).await?;
                 if recognized.is_some() {
                     throttle::succeed(tx, subjects, now).await?;
@@ -94,12 +94,12 @@ impl PrincipalApi {
                 return Ok(recognized);
             }
         }
-        throttle::fail(&self.database, subjects, now).await?;
+        throttle::fail(&self.api.database, subjects, now).await?;
         Err(Error::CredentialRefused)
     }
 
     fn token(&self, who: &Recognized, entry: Entry, now: Timestamp) -> Result<ExchangeCredentialResponse, Error> {
-        let registered = self.access.registered(AUDIENCE, who.credential.token_life(now));
+        let registered = self.api.access.registered(AUDIENCE, who.credential.token_life(now));
         let expires_at = Timestamp::from_second(registered.exp).unwrap_or(Timestamp::MAX);
         let act = Mandate {
             sub: who.principal.id,
@@ -109,7 +109,7 @@ impl PrincipalApi {
         };
         let (acc, epoch) = (entry.account, entry.account_epoch);
         let access_token = match entry.user {
-            None => self.access.sign(&PrincipalClaims { registered, kind: Kind::Principal, acc, epoch, act })?,
+            None => self.api.access.sign(&PrincipalClaims { registered, kind: Kind::Principal, acc, epoch, act })?,
             Some(user) => {
                 let epochs = Epochs { account: epoch, user: user.epoch, session: act.epochs.principal };
                 let user = AccessClaims {
@@ -121,7 +121,7 @@ impl PrincipalApi {
                     grants: user.grants.iter().map(|grant| i32::from(*grant)).collect(),
                     epochs,
                 };
-                self.access.sign(&UserClaims { user, act: Some(act) })?
+                self.api.access.sign(&UserClaims { user, act: Some(act) })?
             }
         };
         Ok(ExchangeCredentialResponse {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     domain::Team,
     error::Error,
-    store::{archive, teams},
+    store::{accounts, archive, teams},
 };
 
 /// Archives a team in favour of `receiving`; returns it, and how many members joined that one.
@@ -50,7 +50,7 @@ pub(crate) async fn archive(
     Ok((archived, stranded.len()))
 }
 
-/// Brings an archived team back, under `name` if that is given.
+/// Brings an archived team back, under `name` if that is given. Its hours count by the account's time zone: see [`super::hours::set_hours`].
 pub(crate) async fn unarchive(
     tx: &mut PgConnection,
     account: Uuid,
@@ -58,6 +58,7 @@ pub(crate) async fn unarchive(
     name: Option<String>,
     now: Timestamp,
 ) -> Result<Team, Error> {
+    accounts::hold(tx, account).await?;
     archive::lock_all(tx, account, &[id]).await?;
     let team = teams::find_archived(tx, account, &[id]).await?.pop().ok_or(Error::TeamNotFound(id))?;
     let mut team = Team { archived: None, version: team.version + 1, ..team };

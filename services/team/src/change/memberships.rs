@@ -78,7 +78,7 @@ pub(crate) async fn set_lead(
 }
 
 /// Makes a user known, and a member of these teams. The place of an archived one is taken by the one that received it, that of an
-/// unknown one by the fallback team.
+/// unknown one by the fallback team. Who is known has joined: a late repetition does not bring him back into a team that he has left.
 pub(crate) async fn join(
     tx: &mut PgConnection,
     account: Uuid,
@@ -86,7 +86,9 @@ pub(crate) async fn join(
     wanted: &[Uuid],
     now: Timestamp,
 ) -> Result<Vec<Membership>, Error> {
-    members::insert(tx, account, user, now).await?;
+    if !members::insert(tx, account, user, now).await? {
+        return Ok(memberships::of_user(tx, account, user).await?);
+    }
     let mut joined = Vec::new();
     for team in active_or_fallback(tx, account, wanted).await? {
         joined.push(join_one(tx, account, team, user, now).await?);
@@ -103,11 +105,21 @@ async fn active_or_fallback(tx: &mut PgConnection, account: Uuid, wanted: &[Uuid
     let heirs: Vec<Uuid> = archived.iter().filter_map(|team| team.archived?.1).collect();
     active.extend(teams::hold(tx, account, &heirs).await?);
     if unknown || active.is_empty() {
-        active.push(teams::find_fallback(tx, account).await?.ok_or(Error::FallbackNotFound)?.id);
+        active.push(hold_fallback(tx, account).await?);
     }
     active.sort();
     active.dedup();
     Ok(active)
+}
+
+/// The fallback team, held. Where it has been archived meanwhile, another one is it by now.
+pub(super) async fn hold_fallback(tx: &mut PgConnection, account: Uuid) -> Result<Uuid, Error> {
+    loop {
+        let fallback = teams::find_fallback(tx, account).await?.ok_or(Error::FallbackNotFound)?.id;
+        if !teams::hold(tx, account, &[fallback]).await?.is_empty() {
+            return Ok(fallback);
+        }
+    }
 }
 
 pub(super) async fn join_one(

@@ -79,7 +79,8 @@ pub(crate) async fn ensure_fallback(
     }
     let team = teams::find_fallback(tx, account).await?.ok_or(Error::FallbackNotFound)?;
     if new_owner {
-        memberships::join(tx, account, owner, &[team.id], now).await?;
+        let held = memberships::hold_fallback(tx, account).await?;
+        memberships::join_one(tx, account, held, owner, now).await?;
     }
     Ok(team)
 }

@@ -148,6 +148,26 @@ pub(crate) async fn find(
     Ok(found.map(Membership::from))
 }
 
+/// The memberships of a user in active teams, by the teams' ids.
+pub(crate) async fn of_user(
+    connection: &mut PgConnection,
+    account: Uuid,
+    user: Uuid,
+) -> Result<Vec<Membership>, Error> {
+    let rows = sqlx::query_as!(
+        Row,
+        "select m.id, m.team_id, m.user_id, m.joined_at, m.lead, m.version
+         from memberships m join teams t on t.account_id = m.account_id and t.id = m.team_id
+         where m.account_id = $1 and m.user_id = $2 and m.left_at is null and t.archived_at is null order by m.team_id",
+        account,
+        user,
+    )
+    .fetch_all(connection)
+    .instrument(span("list memberships of user"))
+    .await?;
+    Ok(rows.into_iter().map(Membership::from).collect())
+}
+
 /// Whether a user belongs to any active team.
 pub(crate) async fn has_any(connection: &mut PgConnection, account: Uuid, user: Uuid) -> Result<bool, Error> {
     let found = sqlx::query!(

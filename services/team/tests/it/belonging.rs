@@ -45,7 +45,8 @@ async fn act(teams: &Teams, ids: &[String], users: &[Uuid], step: usize) {
         }
         3 | 4 => drop(teams.remove(step, team, user).await),
         5 => drop(teams.add(team, user).await),
-        _ => drop(teams.join(step, user, &[team]).await),
+        // Somebody new, whose first team may be about to end.
+        _ => drop(teams.join(step, ids::new_id(), &[team]).await),
     }
 }
 

@@ -7,8 +7,8 @@ use diwan_proto::{
     identity::v1::{Account, AccountChanged},
     team::v1::{
         GetOpeningRequest, GetOpeningResponse, GetWorkingHoursRequest, GetWorkingHoursResponse, SetWorkingHoursRequest,
-        SetWorkingHoursResponse, Shift, Team, Weekday, WorkingDay, WorkingHours,
-        hours_service_client::HoursServiceClient,
+        SetWorkingHoursResponse, Shift, Team, UnarchiveTeamRequest, Weekday, WorkingDay, WorkingHours,
+        archive_service_client::ArchiveServiceClient, hours_service_client::HoursServiceClient,
     },
 };
 use diwan_runtime::ids;
@@ -170,4 +170,30 @@ async fn whoever_sets_hours_while_the_account_moves_ends_in_the_zone_that_it_end
     versions.sort();
     versions.dedup();
     assert_eq!(versions.len(), told.len(), "two events have one version");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_team_that_comes_back_while_the_account_moves_ends_in_the_zone_that_it_ends_in() {
+    let (teams, _) = Teams::with_fallback().await;
+    let sales = teams.create_named("Sales").await;
+    set(&teams, 0, &sales, Some(fridays())).await.unwrap();
+    teams.archive(&sales.id).await;
+    // As the move does, which does not see the archived team, in the middle of it.
+    let mut moving = teams.database.pool.begin().await.unwrap();
+    sqlx::query("update accounts set time_zone = 'Asia/Tokyo', version = 9").execute(&mut *moving).await.unwrap();
+    let message =
+        UnarchiveTeamRequest { request_id: ids::new_id().to_string(), team_id: sales.id.clone(), name: String::new() };
+    let request = teams.from(0, &teams.owner, message);
+    let mut client = ArchiveServiceClient::new(teams.worlds[0].to("team"));
+    let returning = tokio::spawn(async move { client.unarchive_team(request).await.unwrap() });
+    eventually("it waits, or has not waited", LIMIT, async || {
+        let waits = "select exists (select from pg_stat_activity where cardinality(pg_blocking_pids(pid)) > 0
+                                        and datname = current_database())";
+        returning.is_finished() || sqlx::query_scalar(waits).fetch_one(&teams.database.pool).await.unwrap()
+    })
+    .await;
+    moving.commit().await.unwrap();
+    returning.await.unwrap();
+    let told = teams.team_changes().await.pop().unwrap().1;
+    assert_eq!((told.id, told.archived_at, told.time_zone.as_str()), (sales.id, None, "Asia/Tokyo"));
 }

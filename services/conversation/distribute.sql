@@ -6,6 +6,7 @@ select create_distributed_table('users', 'account_id', colocate_with => 'teams')
 select create_distributed_table('slots', 'account_id', colocate_with => 'teams');
 select create_distributed_table('presence', 'account_id', colocate_with => 'teams');
 select create_distributed_table('live_sessions', 'account_id', colocate_with => 'teams');
+select create_distributed_table('ended_sign_ins', 'account_id', colocate_with => 'teams');
 select create_distributed_table('contacts', 'account_id', colocate_with => 'teams');
 select create_distributed_table('conversations', 'account_id', colocate_with => 'teams');
 select create_distributed_table('messages', 'account_id', colocate_with => 'teams');

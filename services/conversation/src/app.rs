@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use diwan_runtime::{Clock, Drain};
 use diwan_store::Database;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use crate::{
+    api::simulations::Running,
     config::Settings,
     flow::Team,
     worker::{hub::Hub, sender, sessions::Sessions, wakeups::Wakeups},
@@ -28,8 +29,8 @@ pub struct App {
     pub times_changed: Notify,
     /// A conversation with a bot is due at another time than before.
     pub bot_times_changed: Notify,
-    /// Simulations that may begin.
-    pub simulations: Arc<Semaphore>,
+    /// Simulations that run.
+    pub simulations: Arc<Running>,
     /// Our own feed, for the streams.
     pub hub: Hub,
     /// The streams of this process.

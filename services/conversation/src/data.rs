@@ -181,6 +181,7 @@ pub static DATA: Data = Data {
         ]),
         Table::new("routing_lists", &[]),
         Table::new("live_sessions", &["id"]),
+        Table::new("ended_sign_ins", &["sign_in"]),
         Table::new("presence", &["user_id"])
             .shows(&["account_id", "user_id", "state", "since", "chosen"])
             .withholds(&["version", "sign_ins"]),

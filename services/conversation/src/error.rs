@@ -76,6 +76,9 @@ pub enum Error {
     /// The claim is not the caller's any more.
     #[error("the claim is lost")]
     ClaimLost,
+    /// The customer has written since the turn was claimed.
+    #[error("the customer has written again")]
+    CustomerWrote,
     /// There is no such group.
     #[error("no such contact group")]
     GroupNotFound,
@@ -94,6 +97,9 @@ pub enum Error {
     /// There is no such reassignment.
     #[error("no such reassignment")]
     ReassignmentNotFound,
+    /// The account has as many reassignments under way as it may have.
+    #[error("the account has too many reassignments under way")]
+    TooManyReassignments,
     /// Whoever is to get it is deactivated or no member of the team.
     #[error("the receiving person cannot be given it")]
     NotAssignable,
@@ -124,6 +130,9 @@ pub enum Error {
     /// The caller's access was cut.
     #[error("the caller is deactivated")]
     Deactivated,
+    /// The caller's sign-in has ended.
+    #[error("the caller has signed out")]
+    SignedOut,
     /// More happened in the period than is replayed at once.
     #[error("too much happened in the period")]
     PeriodTooLarge,
@@ -173,11 +182,13 @@ impl Error {
             Self::PrincipalNotFound => (Code::NotFound, "PRINCIPAL_NOT_FOUND"),
             Self::NotWithBot => (Code::FailedPrecondition, "NOT_WITH_BOT"),
             Self::ClaimLost => (Code::FailedPrecondition, "CLAIM_LOST"),
+            Self::CustomerWrote => (Code::FailedPrecondition, "CUSTOMER_WROTE"),
             Self::GroupNotFound => (Code::NotFound, "GROUP_NOT_FOUND"),
             Self::GroupNameTaken => (Code::AlreadyExists, "GROUP_NAME_TAKEN"),
             Self::GroupInUse => (Code::FailedPrecondition, "GROUP_IN_USE"),
             Self::TooManyGroups => (Code::FailedPrecondition, "TOO_MANY_GROUPS"),
             Self::ReassignmentNotFound => (Code::NotFound, "REASSIGNMENT_NOT_FOUND"),
+            Self::TooManyReassignments => (Code::FailedPrecondition, "TOO_MANY_REASSIGNMENTS"),
             Self::NotAssignable => (Code::FailedPrecondition, "NOT_ASSIGNABLE"),
             Self::NotHeld => (Code::FailedPrecondition, "NOT_HELD"),
             Self::NotSnoozed => (Code::FailedPrecondition, "NOT_SNOOZED"),
@@ -187,7 +198,7 @@ impl Error {
             Self::TopicCycle => (Code::FailedPrecondition, "TOPIC_CYCLE"),
             Self::TopicNameTaken => (Code::AlreadyExists, "TOPIC_NAME_TAKEN"),
             Self::NoLiveSession => (Code::FailedPrecondition, "NO_LIVE_SESSION"),
-            Self::Deactivated => (Code::Unauthenticated, "UNAUTHENTICATED"),
+            Self::Deactivated | Self::SignedOut => (Code::Unauthenticated, "UNAUTHENTICATED"),
             Self::PeriodTooLarge => (Code::FailedPrecondition, "PERIOD_TOO_LARGE"),
             Self::PeriodNotKept => (Code::FailedPrecondition, "PERIOD_NOT_KEPT"),
             Self::TooManySimulations => (Code::ResourceExhausted, "TOO_MANY_SIMULATIONS"),
@@ -248,11 +259,13 @@ mod tests {
             Error::PrincipalNotFound,
             Error::NotWithBot,
             Error::ClaimLost,
+            Error::CustomerWrote,
             Error::GroupNotFound,
             Error::GroupNameTaken,
             Error::GroupInUse,
             Error::TooManyGroups,
             Error::ReassignmentNotFound,
+            Error::TooManyReassignments,
             Error::NotAssignable,
             Error::NotHeld,
             Error::NotSnoozed,

@@ -35,10 +35,9 @@ use diwan_proto::conversation::v1::{
 use diwan_store::{Database, Wake, answers, pool};
 use diwan_transport::{BoxError, Front, Methods};
 use sqlx::migrate::Migrator;
-use tokio::sync::Semaphore;
 
 use crate::{
-    api::{Api, simulations},
+    api::Api,
     app::App,
     config::Settings,
     worker::{
@@ -145,7 +144,7 @@ async fn open(context: &Context) -> Result<App, BoxError> {
         wakeups: Default::default(),
         times_changed: Default::default(),
         bot_times_changed: Default::default(),
-        simulations: Arc::new(Semaphore::new(simulations::AT_A_TIME)),
+        simulations: Default::default(),
         hub: Hub::new(head),
         sessions: Default::default(),
     })

@@ -47,7 +47,7 @@ pub fn step(
     if transition.over_limit {
         sentences.push(text("STEP_OVER_LIMIT", &[]));
     }
-    sentences.extend(kept.and_then(refused));
+    sentences.extend(kept.and_then(|kept| refused(reader, kept)));
     Ok(RoutingStep {
         origin: origin.map(|origin| shown_origin(reader, origin)),
         decision,
@@ -57,12 +57,17 @@ pub fn step(
     })
 }
 
-/// Why an offer to one agent was refused.
-fn refused(kept: &Kept) -> Option<String> {
+/// Why an offer to one agent was refused: for himself, and for whoever directs the team.
+fn refused(reader: &Reader, kept: &Kept) -> Option<String> {
     if kept.kind != Kind::Return {
         return None;
     }
     let reason = Reason::Hindered(kept.entry.refusal(kept.at)?);
+    let looked_at = kept.entry.turn(kept.at, 0).unwrap_or_default();
+    let his = kept.entry.stranger() == Some(reader.user) || looked_at.iter().any(|agent| agent.user == reader.user);
+    if !his && !(reader.directs)(kept.team) {
+        return Some(text("STEP_NOT_TAKEN", &[]));
+    }
     Some(text("STEP_REFUSED", &[("why", reason_text(kept.entry.limit(), Some(reason)))]))
 }
 
@@ -221,7 +226,8 @@ mod tests {
             let key = format!("STEP_{}", cause.name());
             assert!(diwan_fault::has_texts(&key), "{key}");
         }
-        let others = ["STEP_OVER_LIMIT", "STEP_REFUSED", "ORIGIN_RULE", "ORIGIN_NAMED_RULE", "ORIGIN_MAILBOX"];
+        let others =
+            ["STEP_OVER_LIMIT", "STEP_REFUSED", "STEP_NOT_TAKEN", "ORIGIN_RULE", "ORIGIN_NAMED_RULE", "ORIGIN_MAILBOX"];
         for key in others.into_iter().chain(["ORIGIN_FALLBACK", "CANDIDATE_CHOSEN", "CANDIDATE_FREE"]) {
             assert!(diwan_fault::has_texts(key), "{key}");
         }

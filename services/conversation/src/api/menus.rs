@@ -2,6 +2,7 @@
 
 use diwan_fault::Fields;
 use diwan_proto::conversation::v1 as proto;
+use prost::Message as _;
 
 use super::fields::{entries, uuids};
 use crate::domain::menu::{Entry, Menu, Page, Target, Texts};
@@ -12,9 +13,14 @@ const TOPICS: usize = 20;
 const LONGEST_TEXT: usize = 2_000;
 const LONGEST_LABEL: usize = 100;
 const MISUNDERSTOOD: i32 = 10;
+/// In bytes, of the whole menu: an event of its bot holds it, and takes a megabyte at most.
+const LARGEST: usize = 500_000;
 
 /// Reads the menu in `field`.
 pub fn menu(fields: &mut Fields, field: &str, asked: &proto::MenuBot) -> Menu {
+    if asked.encoded_len() > LARGEST {
+        fields.refuse(field, "FIELD_MENU_SIZE", &[("max", LARGEST.to_string())]);
+    }
     let language = fields.language(&format!("{field}.default_language"), &asked.default_language).tag();
     let path = format!("{field}.pages");
     let fits = entries(fields, &path, asked.pages.len(), 1..=PAGES);

@@ -1,8 +1,9 @@
 //! SimulationService: the routing replayed over a past period. Nothing is written: the history is read in a snapshot that is read-only,
-//! the decisions, which never change, page by page.
+//! the decisions, which never change, page by page, without those that were committed after it.
 
 mod request;
 mod response;
+mod running;
 
 use std::{
     sync::{
@@ -18,14 +19,15 @@ use diwan_proto::conversation::v1::{
 };
 use jiff::Timestamp;
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc, watch},
+    sync::{mpsc, watch},
     task::JoinHandle,
+    time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use self::request::Asked;
+use self::{request::Asked, running::Permit};
 use super::Api;
 use crate::{
     Error,
@@ -34,8 +36,8 @@ use crate::{
     store::{checker, explanations::Kept, presence, replays, teams, users},
 };
 
-/// How many run in one process at a time: each takes a core and some tens of megabytes.
-pub const AT_A_TIME: usize = 2;
+pub use self::running::Running;
+
 /// The most teams of one simulation.
 const TEAMS: usize = 50;
 /// Decisions that are read at a time: the largest take 40 kB.
@@ -44,6 +46,8 @@ const PAGE: i64 = 200;
 const AHEAD: usize = 2;
 /// Responses that wait for a client which reads slowly.
 const BUFFER: usize = 16;
+/// For how long a client may leave the responses unread: others wait for its place.
+const READS: Duration = Duration::from_secs(30);
 /// How often it says how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
 
@@ -63,8 +67,8 @@ impl SimulationService for Api {
         if asked.period.0 < presence::before(now, self.0.settings.ledger_kept) {
             return Err(Error::PeriodNotKept.into());
         }
+        let permit = self.0.simulations.begin(account)?;
         resolve(&self.0, account, &mut asked).await?;
-        let permit = self.0.simulations.clone().try_acquire_owned().map_err(|_| Error::TooManySimulations)?;
         let (out, responses) = mpsc::channel(BUFFER);
         self.0.drain.spawn(run(self.0.clone(), account, asked, (out, permit)));
         Ok(Response::new(ReceiverStream::new(responses)))
@@ -78,12 +82,10 @@ async fn resolve(app: &App, account: Uuid, asked: &mut Asked) -> Result<(), Erro
         let zone = replays::zone(tx, (account, team)).await?.unwrap_or_else(|| "UTC".to_owned());
         asked.set_hours(team, schedule, &zone);
     }
-    for (team, plan) in &asked.teams {
+    for (team, _) in &asked.teams {
         teams::find(tx, account, *team).await?.ok_or(Error::TeamNotFound)?;
-        for user in plan.removed.iter().chain(plan.added.iter().map(|(user, _)| user)) {
-            users::require_known(tx, account, *user).await?;
-        }
     }
+    users::require_all_known(tx, account, &asked.users()).await?;
     if asked.teams.is_empty() {
         let all = replays::teams(tx, account, i64::try_from(TEAMS).unwrap_or(i64::MAX)).await?;
         asked.teams = all.into_iter().map(|team| (team, Plan::default())).collect();
@@ -92,13 +94,14 @@ async fn resolve(app: &App, account: Uuid, asked: &mut Asked) -> Result<(), Erro
 }
 
 /// Replays team after team until all are, the client goes, or the process drains.
-async fn run(app: Arc<App>, account: Uuid, asked: Asked, (out, permit): (Out, OwnedSemaphorePermit)) {
+async fn run(app: Arc<App>, account: Uuid, asked: Asked, (out, permit): (Out, Permit)) {
     let outcome = tokio::select! {
         biased;
         () = app.drain.begun() => Err(Error::Interrupted),
         () = out.closed() => return,
         outcome = replay_all(&app, account, asked, &out) => outcome,
     };
+    drop(permit);
     if let Err(error) = outcome {
         // The last word waits for a client that reads slowly, but not for ever: it is gone, or the process drains.
         tokio::select! {
@@ -106,7 +109,21 @@ async fn run(app: Arc<App>, account: Uuid, asked: Asked, (out, permit): (Out, Ow
             _ = out.send(Err(error.into())) => {}
         }
     }
-    drop(permit);
+}
+
+/// Says something to a client that reads.
+///
+/// # Errors
+/// [`Error::Interrupted`]: it does not, or is gone.
+async fn say(out: &Out, words: SimulateRoutingResponse) -> Result<(), Error> {
+    say_within(READS, out, words).await
+}
+
+async fn say_within(limit: Duration, out: &Out, words: SimulateRoutingResponse) -> Result<(), Error> {
+    match timeout(limit, out.send(Ok(words))).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(Error::Interrupted),
+    }
 }
 
 async fn replay_all(app: &App, account: Uuid, asked: Asked, out: &Out) -> Result<(), Error> {
@@ -115,9 +132,7 @@ async fn replay_all(app: &App, account: Uuid, asked: Asked, out: &Out) -> Result
         let run = Run { app, of: (account, team), period: asked.period, out, count: (done, total) };
         let outcome = run.replay(plan).await?;
         for words in response::of_team(team, &outcome) {
-            if out.send(Ok(words)).await.is_err() {
-                return Ok(());
-            }
+            say(out, words).await?;
         }
     }
     Ok(())
@@ -150,13 +165,14 @@ impl Run<'_> {
         let others: Vec<Uuid> = plan.added.iter().map(|(user, _)| *user).collect();
         let history = replays::history(&mut snapshot, self.of, (anchor, to), &others).await?;
         let begins = replays::begins(&mut snapshot, self.of).await?;
+        let latest = replays::latest(&mut snapshot, self.of, to).await?;
         drop(snapshot);
         let stop = Stop(Arc::new(AtomicBool::new(false)));
         let replay = Replay::new(plan, history, from, (REACTION, stop.0.clone()));
         let (pages, feed) = mpsc::channel(AHEAD);
         let (said, heard) = watch::channel((from, 0));
         let mut computed = tokio::task::spawn_blocking(move || compute(replay, feed, &said, to));
-        let feeding = self.feed((anchor, to), begins, pages);
+        let feeding = self.feed((anchor, to), (begins, latest), pages);
         let outcome = tokio::select! {
             outcome = async { feeding.await?; wait(&mut computed).await } => outcome,
             error = self.tell(heard) => Err(error),
@@ -169,18 +185,19 @@ impl Run<'_> {
     async fn feed(
         &self,
         period: (Timestamp, Timestamp),
-        begins: Option<Timestamp>,
+        (begins, latest): (Option<Timestamp>, replays::Latest),
         pages: mpsc::Sender<Vec<Kept>>,
     ) -> Result<(), Error> {
         let mut last = None;
         loop {
-            let page = replays::decisions(self.app.database.pool(), self.of, period, last, PAGE).await?;
-            let Some(latest) = page.last() else { return Ok(()) };
+            let mut page = replays::decisions(self.app.database.pool(), self.of, period, last, PAGE).await?;
+            let Some(end) = page.last() else { return Ok(()) };
             // What was decided before the history began to be written cannot be replayed.
             if page.first().zip(begins).is_none_or(|(first, begins)| first.at < begins) {
                 return Err(Error::PeriodNotKept);
             }
-            last = Some((latest.at, latest.id));
+            last = Some((end.at, end.id));
+            page.retain(|kept| latest.has(kept));
             // It goes away only when it has been told to stop.
             if pages.send(page).await.is_err() {
                 return Ok(());
@@ -194,8 +211,8 @@ impl Run<'_> {
             tokio::time::sleep(PROGRESS).await;
             let (until, decisions) = *heard.borrow();
             let words = response::progress(self.of.1, self.count, until.clamp(self.period.0, self.period.1), decisions);
-            if self.out.send(Ok(words)).await.is_err() {
-                return Error::Interrupted;
+            if let Err(error) = say(self.out, words).await {
+                return error;
             }
         }
     }
@@ -219,4 +236,21 @@ fn compute(
 
 async fn wait(computed: &mut JoinHandle<Outcome>) -> Result<Outcome, Error> {
     computed.await.map_err(|_| Error::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_ends_what_it_asked_for() {
+        let (out, mut responses) = mpsc::channel(1);
+        let limit = Duration::from_millis(50);
+        let words = SimulateRoutingResponse::default;
+        say_within(limit, &out, words()).await.unwrap();
+        let refused = say_within(limit, &out, words()).await.unwrap_err();
+        assert!(matches!(refused, Error::Interrupted), "{refused:?}");
+        responses.recv().await.unwrap().unwrap();
+        say_within(limit, &out, words()).await.unwrap();
+    }
 }

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::text::Words;
 
-/// After so many questions in one conversation somebody else has to help: two machines that talk to each other end here too.
+/// After so many questions of a menu, or turns of an external bot, in one conversation somebody else has to help: two machines that talk
+/// to each other end here too.
 pub const MOST_QUESTIONS: i32 = 30;
 
 /// A text by its language.

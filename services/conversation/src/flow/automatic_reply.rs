@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Error,
-    domain::{state::State, text::language},
+    domain::{contact::email_key, state::State, text::language},
     store::{
         Tx,
         automatic_replies::{self as store, Reply},
@@ -23,8 +23,8 @@ use crate::{
 const MOST_A_DAY: i64 = 5;
 
 /// Replies to a message that has just been stored, in the same transaction: so there is one reply for one message, and it is sent as an
-/// agent's is. Once for each conversation until the team opens, never to a machine (RFC 3834), and not where a bot answers. Returns whether
-/// it did.
+/// agent's is. Once for each conversation until the team opens, never to a machine, to nobody but the one who wrote (RFC 3834 section 4),
+/// and not where a bot answers. Returns whether it did.
 pub async fn reply(tx: &mut Tx, mail: &Incoming, conversation: Uuid, now: Timestamp) -> Result<bool, Error> {
     let account = mail.account;
     if mail.automatic {
@@ -32,7 +32,9 @@ pub async fn reply(tx: &mut Tx, mail: &Incoming, conversation: Uuid, now: Timest
     }
     let Some(reply) = store::of_team(tx, account, conversation).await? else { return Ok(false) };
     let Some(found) = conversations::load(tx, account, &[conversation]).await?.pop() else { return Ok(false) };
-    if found.contact_email.is_empty() || found.state()? == State::Bot {
+    // A colleague of the customer may have written: what goes out goes to the customer.
+    let writer = email_key(&mail.from_email).filter(|key| email_key(&found.contact_email).as_ref() == Some(key));
+    if writer.is_none() || found.state()? == State::Bot {
         return Ok(false);
     }
     let Some((hours, zone)) = hours::find(tx, account, found.team_id).await? else { return Ok(false) };

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     Error,
     domain::{
-        menu::Step,
+        menu::{MOST_QUESTIONS, Step},
         scope::Facts,
         state::{Cause, State},
         text::language,
@@ -81,9 +81,14 @@ pub async fn heard(
         return leave(tx, account, &found, Exit::of(Cause::BotFailed), now).await.map(|(_, team)| team);
     }
     bot_turns::wrote(tx, account, found.id, wait(bot.answer_seconds, now)).await?;
-    let Some(menu) = &bot.menu else { return Ok(None) };
     let turn = bot_turns::find(&mut *tx, account, found.id).await?.ok_or(Error::NotWithBot)?;
-    step(tx, account, (found, bot), menu.answered(&turn.place(bot), text), now).await
+    match &bot.menu {
+        Some(menu) => step(tx, account, (found, bot), menu.answered(&turn.place(bot), text), now).await,
+        None if turn.turn > MOST_QUESTIONS => {
+            leave(tx, account, &found, Exit::of(Cause::BotFailed), now).await.map(|(_, team)| team)
+        }
+        None => Ok(None),
+    }
 }
 
 async fn step(

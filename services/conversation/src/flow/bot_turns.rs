@@ -110,7 +110,7 @@ pub async fn hand_over(
     bot_talk::leave(tx, caller.account, &found, exit, now).await
 }
 
-/// Closes. A team that wants a topic wants it of people.
+/// Closes, unless the customer has written what the bot has not seen. A team that wants a topic wants it of people.
 pub async fn close(
     tx: &mut Tx,
     caller: Principal,
@@ -118,7 +118,10 @@ pub async fn close(
     parting: Parting<'_>,
     now: Timestamp,
 ) -> Result<Conversation, Error> {
-    let Held { found, before, bot, .. } = held(tx, caller, claim, now).await?;
+    let Held { found, before, turn, answered, bot } = held(tx, caller, claim, now).await?;
+    if answered < turn.turn {
+        return Err(Error::CustomerWrote);
+    }
     require_topics(tx, caller.account, &found, parting.topics).await?;
     let all = union(&found.topic_ids, parting.topics);
     let (account, id) = (caller.account, found.id);

@@ -24,7 +24,7 @@ use crate::{
         handling, lost_race,
         messages::{self, Attachment, Message},
         record::{Changed, Why, record},
-        teams,
+        slots, teams,
     },
 };
 
@@ -176,6 +176,12 @@ async fn continued(tx: &mut Tx, mail: &Incoming, id: Uuid, now: Timestamp) -> Re
         Some(bot) => bots::share(tx, account, bot).await?,
         None => None,
     };
+    if bot.is_some()
+        && let Some(agent) = handling::last_agent(tx, account, found.contact_id).await?
+    {
+        // What the customer says may lead the bot to let him go: to the agent whom he had last.
+        slots::lock_of_user(tx, account, agent).await?;
+    }
     let given = match cause {
         Cause::Message => None,
         _ => Some(give_back::give_back(tx, account, &found, before, now).await?),

@@ -30,6 +30,7 @@ pub async fn enter(
 ) -> Result<(Presence, Vec<Team>), Error> {
     let User { account_id: account, user_id: user, .. } = *caller;
     users::require_active(tx, caller).await?;
+    presence::require_signed_in(tx, account, session.sign_in).await?;
     let teams = lock_agent(tx, account, user).await?;
     let present = presence::lock(tx, account, user).await?.filter(|known| known.state != Availability::Offline);
     // Whoever never leaves, but comes back often, would leave a row each time.
@@ -56,6 +57,9 @@ pub async fn switch(
     if !active {
         return Err(Error::Deactivated);
     }
+    if let Some(sign_in) = sign_in {
+        presence::require_signed_in(tx, account, sign_in).await?;
+    }
     let teams = lock_agent(tx, account, user).await?;
     let present = presence::lock(tx, account, user).await?;
     let present = present.filter(|present| present.state != Availability::Offline).ok_or(Error::NoLiveSession)?;
@@ -80,7 +84,7 @@ pub async fn sign_out(
     now: Timestamp,
 ) -> Result<(), Error> {
     presence::lock(tx, account, user).await?;
-    presence::end_sign_in(tx, account, user, sign_in).await?;
+    presence::end_sign_in(tx, account, user, sign_in, now).await?;
     leave_if_gone(tx, account, user, grace, now).await
 }
 

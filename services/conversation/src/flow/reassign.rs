@@ -26,12 +26,15 @@ use crate::{
         handling, lost_race,
         reassignments::{self, Reassignment},
         record::{Changed, Why, record},
-        teams, users,
+        rules, teams, users,
     },
 };
 
 /// The most conversations of one chunk: the locks of their holders' slots are held for as long as it takes.
 const CHUNK: i64 = 50;
+
+/// The most of one account that go on: each takes turns with the others.
+const MOST: i64 = 5;
 
 /// What moves where.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +69,10 @@ pub async fn start(
     for team in order.team.into_iter().chain(order.to.team).collect::<BTreeSet<_>>() {
         teams::require(tx, account, team).await?;
     }
+    rules::lock_list(tx, account).await?;
+    if reassignments::count_running(tx, account).await? >= MOST {
+        return Err(Error::TooManyReassignments);
+    }
     let new = Reassignment {
         id: ids::new_id(),
         actor_id: caller.user_id,
@@ -97,7 +104,7 @@ fn may_reassign(scope: &Scope, order: Order) -> bool {
 pub struct Chunk {
     /// Teams where a slot is free now, or something waits.
     pub teams: Vec<Team>,
-    /// Whether there may be another chunk, and it is this process's turn.
+    /// Whether to look again at once: it was this process's turn, so there may be another chunk, or another one's.
     pub more: bool,
 }
 
@@ -105,7 +112,7 @@ pub struct Chunk {
 pub async fn chunk(tx: &mut Tx, account: Uuid, id: Uuid, now: Timestamp) -> Result<Chunk, Error> {
     let Some(mut at) = reassignments::lock(tx, account, id).await? else { return Ok(Chunk::default()) };
     let next = reassignments::next(tx, account, &at, CHUNK).await?;
-    let more = i64::try_from(next.len()).is_ok_and(|found| found == CHUNK);
+    let last = i64::try_from(next.len()).is_ok_and(|found| found < CHUNK);
     let mut to = Destination { team: at.to_team_id, user: at.to_user_id };
     let mut changed = Vec::new();
     if receives(tx, account, &mut to).await? {
@@ -127,10 +134,10 @@ pub async fn chunk(tx: &mut Tx, account: Uuid, id: Uuid, now: Timestamp) -> Resu
     at.moved += count(changed.len());
     at.over_limit += count(changed.iter().filter(|changed| changed.over_limit).count());
     at.done_up_to = next.last().copied().unwrap_or(at.done_up_to);
-    reassignments::save(tx, account, &at, (!more).then_some(now)).await?;
+    reassignments::save(tx, account, &at, last.then_some(now)).await?;
     let left = changed.iter().filter_map(|changed| changed.before).map(|before| before.team);
     let teams: BTreeSet<Uuid> = left.chain(after.iter().map(|after| after.team_id)).collect();
-    Ok(Chunk { teams: teams.into_iter().map(|team| (account, team)).collect(), more })
+    Ok(Chunk { teams: teams.into_iter().map(|team| (account, team)).collect(), more: true })
 }
 
 /// Whether the receiving person and team are still there. The place of a team that was archived meanwhile is taken by its heir.

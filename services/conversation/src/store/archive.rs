@@ -68,11 +68,14 @@ pub async fn set(tx: &mut Tx, account: Uuid, team: Uuid, heir: Option<Uuid>, now
     Ok(())
 }
 
-/// Teams whose conversations move.
+/// Teams whose conversations move: of each account one, which one is chance, as is whose turn it is where there are many. So no account
+/// and no team waits for another one to be through.
 pub async fn moving(pool: &PgPool, most: i64) -> Result<Vec<(Uuid, Uuid)>, Error> {
     let rows = sqlx::query!(
-        "select account_id, id from teams where receiving_id is not null and not archived
-         order by account_id, id limit $1",
+        "select account_id, id
+         from (select distinct on (account_id) account_id, id from teams where receiving_id is not null and not archived
+               order by account_id, random()) moving
+         order by random() limit $1",
         most
     )
     .fetch_all(pool)

@@ -1,4 +1,4 @@
-//! The language of each account, as identity says.
+//! The language and the time zone of each account, as identity says.
 
 use diwan_fault::Language;
 use tracing::Instrument as _;
@@ -7,15 +7,17 @@ use uuid::Uuid;
 use super::Tx;
 use crate::Error;
 
-/// Takes in the language of an account unless a newer one is known.
-pub async fn set(tx: &mut Tx, account: Uuid, language: &str, version: i64) -> Result<(), Error> {
+/// Takes in language and time zone of an account unless newer ones are known.
+pub async fn set(tx: &mut Tx, account: Uuid, (language, zone): (&str, &str), version: i64) -> Result<(), Error> {
     let language = Language::of_tag(language).unwrap_or_default();
     sqlx::query!(
-        "insert into account_languages as known (account_id, language, version) values ($1, $2, $3)
-         on conflict (account_id) do update set language = excluded.language, version = excluded.version
+        "insert into account_languages as known (account_id, language, time_zone, version) values ($1, $2, nullif($3, ''), $4)
+         on conflict (account_id) do update
+             set language = excluded.language, time_zone = excluded.time_zone, version = excluded.version
          where known.version < excluded.version",
         account,
         language.tag(),
+        zone,
         version
     )
     .execute(tx)

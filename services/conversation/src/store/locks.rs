@@ -17,7 +17,7 @@ pub struct Concerned {
     pub told: Vec<Uuid>,
     /// Users who change: their row, their slots, whether they are there, and what they hold.
     pub users: Vec<Uuid>,
-    /// Memberships that change, as team and user: the team's row, the slot, and what the user holds.
+    /// Memberships that change, as team and user: the row of each, the slot, and what the user holds.
     pub members: Vec<(Uuid, Uuid)>,
 }
 
@@ -40,7 +40,7 @@ pub async fn take(tx: &mut Tx, account: Uuid, concerned: &Concerned) -> Result<(
     sqlx::query!(
         "select id from users where account_id = $1 and id = any($2) order by id for no key update",
         account,
-        users
+        &holders
     )
     .fetch_all(&mut *tx)
     .instrument(diwan_store::span("lock users"))

@@ -55,6 +55,8 @@ pub mod users;
 
 #[cfg(test)]
 mod lock_tests;
+#[cfg(test)]
+mod turns_tests;
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;

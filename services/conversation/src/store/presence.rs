@@ -141,7 +141,16 @@ pub async fn adopt(tx: &mut Tx, account: Uuid, user: Uuid, sign_in: Uuid) -> Res
 }
 
 /// A sign-in has ended: its live sessions, and what was chosen where this was the last one that it held in. His presence is locked.
-pub async fn end_sign_in(tx: &mut Tx, account: Uuid, user: Uuid, sign_in: Uuid) -> Result<(), Error> {
+pub async fn end_sign_in(tx: &mut Tx, account: Uuid, user: Uuid, sign_in: Uuid, now: Timestamp) -> Result<(), Error> {
+    sqlx::query!(
+        "insert into ended_sign_ins (account_id, sign_in, ended_at) values ($1, $2, $3) on conflict do nothing",
+        account,
+        sign_in,
+        now.to_sqlx() as _
+    )
+    .execute(&mut *tx)
+    .instrument(diwan_store::span("note ended sign-in"))
+    .await?;
     sqlx::query!(
         "delete from live_sessions where account_id = $1 and user_id = $2 and sign_in = $3",
         account,
@@ -162,6 +171,28 @@ pub async fn end_sign_in(tx: &mut Tx, account: Uuid, user: Uuid, sign_in: Uuid) 
     .execute(tx)
     .instrument(diwan_store::span("forget choice"))
     .await?;
+    Ok(())
+}
+
+/// Refuses a sign-in that has ended, whose access tokens may still be good for a moment. Its user is held by the caller, as he is by
+/// whoever ends it.
+///
+/// # Errors
+/// [`Error::SignedOut`].
+pub async fn require_signed_in(tx: &mut Tx, account: Uuid, sign_in: Uuid) -> Result<(), Error> {
+    let ended = sqlx::query!("select from ended_sign_ins where account_id = $1 and sign_in = $2", account, sign_in)
+        .fetch_optional(tx)
+        .instrument(diwan_store::span("look for ended sign-in"))
+        .await?;
+    if ended.is_some() { Err(Error::SignedOut) } else { Ok(()) }
+}
+
+/// Forgets the sign-ins that ended before `oldest`.
+pub async fn purge_ended(pool: &PgPool, oldest: Timestamp) -> Result<(), Error> {
+    sqlx::query!("delete from ended_sign_ins where ended_at < $1", oldest.to_sqlx() as _)
+        .execute(pool)
+        .instrument(diwan_store::span("purge ended sign-ins"))
+        .await?;
     Ok(())
 }
 
@@ -220,7 +251,8 @@ pub async fn start_session(tx: &mut Tx, account: Uuid, user: Uuid, new: NewSessi
     Ok(())
 }
 
-/// Extends live sessions of this process, all of one account, and returns those that there still are.
+/// Extends live sessions of this process, all of one account, and returns those that there still are. They are locked by id, as by
+/// [`forget_sessions`].
 pub async fn extend_sessions(
     pool: &PgPool,
     account: Uuid,
@@ -228,7 +260,9 @@ pub async fn extend_sessions(
     until: Timestamp,
 ) -> Result<Vec<Uuid>, Error> {
     let alive = sqlx::query_scalar!(
-        "update live_sessions set lease_until = $3 where account_id = $1 and id = any($2) returning id",
+        "with mine as materialized (
+             select id from live_sessions where account_id = $1 and id = any($2) order by id for no key update)
+         update live_sessions s set lease_until = $3 from mine where s.account_id = $1 and s.id = mine.id returning s.id",
         account,
         sessions,
         until.to_sqlx() as _
@@ -281,8 +315,11 @@ pub async fn end_session(pool: &PgPool, account: Uuid, id: Uuid, now: Timestamp)
 /// Forgets the sessions of a user, all of them or those over by `over_by`.
 pub async fn forget_sessions(tx: &mut Tx, account: Uuid, user: Uuid, over_by: Option<Timestamp>) -> Result<(), Error> {
     sqlx::query!(
-        "delete from live_sessions
-         where account_id = $1 and user_id = $2 and ($3::timestamptz is null or lease_until <= $3)",
+        "with over as materialized (
+             select id from live_sessions
+             where account_id = $1 and user_id = $2 and ($3::timestamptz is null or lease_until <= $3)
+             order by id for update)
+         delete from live_sessions s using over where s.account_id = $1 and s.id = over.id",
         account,
         user,
         over_by.map(Timestamp::to_sqlx) as _

@@ -58,11 +58,13 @@ pub async fn ahead(executor: impl PgExecutor<'_>, account: Uuid, team: Uuid, of:
     Ok(count)
 }
 
-/// How many left a team's queue to an agent since a time, automatically or by hand.
+/// How many conversations left a team's queue to an agent since a time, automatically or by hand. One that goes to whom its customer had
+/// last never waited there.
 pub async fn given_out(pool: &PgPool, account: Uuid, team: Uuid, since: Timestamp) -> Result<i64, Error> {
     let count = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from transitions
-           where account_id = $1 and team_id = $2 and from_state = 'QUEUED' and to_state = 'OPEN' and at >= $3"#,
+        r#"select count(distinct conversation_id) as "count!" from transitions
+           where account_id = $1 and team_id = $2 and from_state = 'QUEUED' and to_state = 'OPEN' and at >= $3
+             and cause <> 'STICKY_OWNER'"#,
         account,
         team,
         since.to_sqlx() as _
@@ -73,11 +75,11 @@ pub async fn given_out(pool: &PgPool, account: Uuid, team: Uuid, since: Timestam
     Ok(count)
 }
 
-/// Teams, open now, in whose queue something waits that long and has made no alert yet: at most `most` of them.
+/// Teams, open now (as they were last looked at, or the other way round where that has changed since), in whose queue something waits that long and has made no alert yet: at most `most` of them.
 pub async fn with_long_waits(pool: &PgPool, now: Timestamp, most: i64) -> Result<Vec<(Uuid, Uuid)>, Error> {
     let rows = sqlx::query!(
         "select account_id, id from teams t
-         where wait_alert_seconds > 0 and (open or changes_at <= $1)
+         where wait_alert_seconds > 0 and open = (changes_at is null or changes_at > $1)
            and exists (select from conversations c
                        where c.account_id = t.account_id and c.team_id = t.id and c.state = 'QUEUED' and not c.wait_alerted
                          and c.queued_at <= $1 - make_interval(secs => t.wait_alert_seconds))

@@ -149,16 +149,32 @@ pub async fn save(tx: &mut Tx, account: Uuid, at: &Reassignment, finished: Optio
     Ok(())
 }
 
-/// Those that go on, the oldest first.
+/// Those that go on: of each account one, which one is chance, as is whose turn it is where there are many. So none waits for another one
+/// to be through.
 pub async fn running(pool: &PgPool, most: i64) -> Result<Vec<(Uuid, Uuid)>, Error> {
     let rows = sqlx::query!(
-        "select account_id, id from reassignments where finished_at is null order by created_at limit $1",
+        "select account_id, id
+         from (select distinct on (account_id) account_id, id from reassignments where finished_at is null
+               order by account_id, random()) going
+         order by random() limit $1",
         most
     )
     .fetch_all(pool)
     .instrument(diwan_store::span("find running reassignments"))
     .await?;
     Ok(rows.into_iter().map(|row| (row.account_id, row.id)).collect())
+}
+
+/// How many of an account go on. Whoever asks next waits for this transaction: the account's routing list is locked.
+pub async fn count_running(tx: &mut Tx, account: Uuid) -> Result<i64, Error> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from reassignments where account_id = $1 and finished_at is null"#,
+        account
+    )
+    .fetch_one(tx)
+    .instrument(diwan_store::span("count running reassignments"))
+    .await?;
+    Ok(count)
 }
 
 /// The next conversations that it is about, by id. They are not locked.

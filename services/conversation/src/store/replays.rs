@@ -1,5 +1,6 @@
 //! What a replay of the routing reads: one team's history, from the last batch before the period to its end.
 
+mod latest;
 mod people;
 
 use std::collections::BTreeSet;
@@ -21,6 +22,8 @@ use crate::{
         state::{Cause, Priority, State},
     },
 };
+
+pub use self::latest::{Latest, latest};
 
 /// The most transitions, and conversations that wait throughout, of one team and period.
 const MOST: i64 = 200_000;
@@ -84,14 +87,16 @@ pub async fn teams(tx: &mut Tx, account: Uuid, most: i64) -> Result<Vec<Uuid>, E
     Ok(teams)
 }
 
-/// The time zone of the account, as far as its teams' hours tell it: that of the team itself first.
+/// The time zone of the account, or as far as identity has not told it, that of its teams' hours: of the team itself first.
 pub async fn zone(tx: &mut Tx, (account, team): Of) -> Result<Option<String>, Error> {
     let zone = sqlx::query_scalar!(
-        "select time_zone from teams where account_id = $1 and working_hours is not null order by id = $2 desc, id limit 1",
+        "select coalesce((select time_zone from account_languages where account_id = $1),
+                         (select time_zone from teams where account_id = $1 and working_hours is not null
+                          order by id = $2 desc, id limit 1))",
         account,
         team
     )
-    .fetch_optional(tx)
+    .fetch_one(tx)
     .instrument(diwan_store::span("find time zone"))
     .await?;
     Ok(zone)

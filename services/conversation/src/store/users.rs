@@ -99,6 +99,22 @@ pub async fn require_known(tx: &mut Tx, account: Uuid, id: Uuid) -> Result<(), E
         .ok_or(Error::UserNotFound)
 }
 
+/// Refuses where one of these, who are all different, never was a user of the account.
+///
+/// # Errors
+/// [`Error::UserNotFound`].
+pub async fn require_all_known(tx: &mut Tx, account: Uuid, ids: &[Uuid]) -> Result<(), Error> {
+    let known = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from users where account_id = $1 and id = any($2)"#,
+        account,
+        ids
+    )
+    .fetch_one(tx)
+    .instrument(diwan_store::span("count known users"))
+    .await?;
+    if usize::try_from(known).is_ok_and(|known| known == ids.len()) { Ok(()) } else { Err(Error::UserNotFound) }
+}
+
 /// Keeps a user as he is until this transaction ends, whatever he is.
 pub async fn hold(tx: &mut Tx, account: Uuid, id: Uuid) -> Result<(), Error> {
     sqlx::query!("select from users where account_id = $1 and id = $2 for share", account, id)

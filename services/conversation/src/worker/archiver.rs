@@ -27,7 +27,8 @@ pub fn start(app: &Arc<App>) {
     supervise(&app.drain, "archiver", move || run(working.clone()));
 }
 
-/// Takes a chunk of each team in turn, so that a large one does not hold up a small one. One that fails waits for the next look.
+/// Takes a chunk of a team of each account in turn, so that a large one does not hold up a small one. One that fails waits for the next
+/// look.
 async fn run(app: Arc<App>) -> Result<(), Error> {
     let mut woken = app.database.wake().subscribe(BELL);
     loop {
@@ -46,7 +47,7 @@ async fn run(app: Arc<App>) -> Result<(), Error> {
     }
 }
 
-/// Whether to go on at once.
+/// Whether to look again at once: it was this process's turn, so there may be another chunk, or another team's.
 async fn step(app: &App, account: Uuid, team: Uuid) -> Result<bool, Error> {
     let now = app.clock.now();
     let chunk = async |tx: &mut PgConnection| archive::chunk(tx, account, team, now).await;
@@ -58,8 +59,8 @@ async fn step(app: &App, account: Uuid, team: Uuid) -> Result<bool, Error> {
         }
         Step::Empty => {
             let finish = async |tx: &mut PgConnection| store::archive::finish(tx, account, team, now).await;
-            let finished: bool = app.database.transaction("finish archiving", finish).await?;
-            Ok(!finished)
+            app.database.transaction("finish archiving", finish).await?;
+            Ok(true)
         }
     }
 }

@@ -128,7 +128,7 @@ async fn effect(
         presence::sign_out(tx, (account, user, entity), grace, now).await?;
     }
     if let Some(AccountChanged { account: Some(changed) }) = event.payload()? {
-        languages::set(tx, account, &changed.language, version).await?;
+        languages::set(tx, account, (&changed.language, &changed.time_zone), version).await?;
     }
     if event.payload::<ServicePrincipalChanged>()?.is_some() {
         principals::note(tx, account, entity).await?;

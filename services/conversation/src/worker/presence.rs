@@ -1,9 +1,10 @@
 //! Extends the leases of the streams that are open here, and makes OFFLINE whoever is gone.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
 use diwan_runtime::worker::{chain, supervise};
 use sqlx::PgConnection;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{Error, app::App, flow, store::presence, worker::unanswered};
@@ -19,7 +20,7 @@ pub fn start(app: &Arc<App>) {
     supervise(&app.drain, "presence sweeper", move || sweep(sweeper.clone()));
 }
 
-async fn extend(app: Arc<App>) -> Result<(), Error> {
+async fn extend(app: Arc<App>) -> Result<(), Infallible> {
     loop {
         let mut open: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
         for (account, id) in app.sessions.list() {
@@ -27,8 +28,11 @@ async fn extend(app: Arc<App>) -> Result<(), Error> {
         }
         for (account, sessions) in open {
             let until = presence::lease(app.clock.now(), app.settings.lease);
-            let alive = presence::extend_sessions(app.database.pool(), account, &sessions, until).await?;
-            sessions.iter().filter(|id| !alive.contains(id)).for_each(|id| app.sessions.end(*id));
+            match presence::extend_sessions(app.database.pool(), account, &sessions, until).await {
+                Ok(alive) => sessions.iter().filter(|id| !alive.contains(id)).for_each(|id| app.sessions.end(*id)),
+                // The next round is well within the lease, and the others' are due now.
+                Err(error) => tracing::warn!(%account, error = chain(&error), "leases could not be extended"),
+            }
         }
         tokio::time::sleep(app.settings.lease / 3).await;
     }
@@ -36,13 +40,21 @@ async fn extend(app: Arc<App>) -> Result<(), Error> {
 
 async fn sweep(app: Arc<App>) -> Result<(), Error> {
     let pause = (app.settings.grace / 4).clamp(OFTEN.0, OFTEN.1);
+    let mut last = None;
     loop {
         let gone = presence::gone(app.database.pool(), app.settings.grace, app.clock.now()).await?;
-        for (account, user) in gone {
-            if let Err(error) = leave(&app, account, user).await {
-                tracing::warn!(error = chain(&error), "somebody who is gone could not be made OFFLINE");
+        if last.is_none_or(|last: Instant| last.elapsed() > app.settings.lease) {
+            // Nobody could be extended while the database was away, or every replica. It is back: whoever is there is extended
+            // within the time of a lease.
+            tokio::time::sleep(app.settings.lease).await;
+        } else {
+            for (account, user) in gone {
+                if let Err(error) = leave(&app, account, user).await {
+                    tracing::warn!(error = chain(&error), "somebody who is gone could not be made OFFLINE");
+                }
             }
         }
+        last = Some(Instant::now());
         tokio::time::sleep(pause).await;
     }
 }

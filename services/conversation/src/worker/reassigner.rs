@@ -22,7 +22,7 @@ pub fn start(app: &Arc<App>) {
     supervise(&app.drain, "reassigner", move || run(working.clone()));
 }
 
-/// Takes a chunk of each in turn, so that a large one does not hold up a small one. One that fails waits for the next look.
+/// Takes a chunk of one of each account in turn, so that a large one does not hold up a small one. One that fails waits for the next look.
 async fn run(app: Arc<App>) -> Result<(), Error> {
     let mut woken = app.database.wake().subscribe(BELL);
     loop {

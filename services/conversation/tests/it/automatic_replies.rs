@@ -150,3 +150,20 @@ async fn a_machine_that_does_not_say_so_and_names_no_mail_of_ours_gets_five_a_da
     sunday.office.deliver(IngestMessageRequest { message_id: ids::new_id().to_string(), ..loops() }).await;
     assert_eq!(sunday.office.count(replies).await, 7, "it is another day");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_answers_in_a_customers_place_brings_him_none() {
+    let sunday = Sunday::new().await;
+    let mail = sunday.office.mail();
+    let id = sunday.office.deliver(mail.clone()).await;
+    let reply = sunday.sent(1).await;
+    // The next night.
+    sunday.clock.advance(30 * HOUR);
+    let colleague = IngestMessageRequest { references: vec![reply.rfc_message_id], ..sunday.office.mail() };
+    assert_eq!(sunday.office.deliver(colleague).await, id);
+    let replies = "select count(*) from messages where automatic and direction = 'OUT'";
+    assert_eq!(sunday.office.count(replies).await, 1, "he has not written");
+    let own = IngestMessageRequest { from_email: mail.from_email.to_uppercase(), ..sunday.more_of(&mail) };
+    assert_eq!(sunday.office.deliver(own).await, id);
+    assert_eq!(sunday.office.count(replies).await, 2);
+}

@@ -167,3 +167,19 @@ async fn a_rule_that_matched_is_named_to_whoever_may_see_rules() {
     sqlx::query("delete from routing_rules").execute(office.pool()).await.unwrap();
     assert!(explain(&office, &office.owner, id).await.steps.remove(0).origin.unwrap().rule_changed);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_an_offer_was_refused_is_told_to_whom_it_was_made_and_to_who_directs_and_to_no_colleague() {
+    let office = Office::open(0).await;
+    let (former, colleague) = (office.agent().await, office.agent().await);
+    let mail = office.mail();
+    let id = office.deliver(mail.clone()).await;
+    office.take(&former, id).await.unwrap();
+    office.close(&former, id).await.unwrap();
+    assert_eq!(office.answers(&mail, "It is broken again.").await, id);
+    for (person, why) in [(&office.owner, true), (&former, true), (&colleague, false)] {
+        let step = explain(&office, person, id).await.steps.pop().unwrap();
+        assert!(step.text.contains("he could not get it"), "{}", step.text);
+        assert_eq!(step.text.contains("Was not there"), why, "{}", step.text);
+    }
+}

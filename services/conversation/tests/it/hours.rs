@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use diwan_proto::{
-    conversation::v1::{ConversationState, IngestMessageRequest},
+    conversation::v1::{ConversationState, IngestMessageRequest, TransitionCause},
     team::v1::{Shift, Team, Weekday, WorkingDay, WorkingHours},
 };
-use diwan_runtime::{MockClock, ids};
+use diwan_runtime::{Clock as _, MockClock, ids};
 use diwan_testkit::{Person, eventually};
 use uuid::Uuid;
 
-use crate::support::{Inbox, LIMIT, Office};
+use crate::{
+    acts::ahead,
+    support::{Inbox, LIMIT, Office},
+};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -161,4 +164,33 @@ async fn a_shift_whose_beginning_nobody_was_woken_for_is_found_by_the_sweeper() 
         .unwrap();
     morning.clock.advance(2 * HOUR);
     morning.office.held_by(&morning.agent, id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outside_hours_what_wakes_and_what_would_go_to_whom_its_customer_had_joins_the_queue() {
+    let morning = Morning::new(0).await;
+    let office = &morning.office;
+    let sticky = |team: &mut Team| {
+        mondays(team);
+        team.sticky_owner = true;
+    };
+    morning.set_hours(3, 0, sticky).await;
+    let mail = office.mail();
+    let put_off = office.deliver(mail.clone()).await;
+    office.take(&morning.agent, put_off).await.unwrap();
+    office.snooze(&morning.agent, put_off, ahead(morning.clock.now(), HOUR)).await.unwrap();
+    let again = IngestMessageRequest { from_email: mail.from_email, ..office.mail() };
+    let new = office.deliver(again.clone()).await;
+    assert_eq!(morning.state(new).await, ConversationState::Queued);
+    morning.clock.advance(HOUR);
+    eventually("it wakes", LIMIT, async || morning.state(put_off).await == ConversationState::Queued).await;
+    morning.pass().await;
+    assert_eq!(office.count(WAITING).await, 2, "it is eight in Cairo");
+    morning.clock.advance(HOUR);
+    for id in [new, put_off] {
+        office.held_by(&morning.agent, id).await;
+    }
+    let new = office.deliver(IngestMessageRequest { message_id: ids::new_id().to_string(), ..again }).await;
+    assert_eq!(office.last_transition(new).await.cause(), TransitionCause::StickyOwner);
+    office.audit().await;
 }

@@ -24,7 +24,7 @@ async fn hold_feed_back(office: &Office) -> PgTransaction<'static> {
 }
 
 /// Waits until somebody waits for a lock that `open` has.
-async fn waits_for(office: &Office, open: &mut PgConnection) {
+pub async fn waits_for(office: &Office, open: &mut PgConnection) {
     let pid: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(open).await.unwrap();
     eventually("a transaction waits", LIMIT, async || {
         sqlx::query_scalar::<_, bool>(

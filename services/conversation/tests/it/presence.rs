@@ -341,3 +341,24 @@ async fn streams_end_when_the_process_drains() {
     assert_eq!(ended.code(), Code::Unavailable);
     assert!(office.world.drain.finished(LIMIT).await, "a worker does not end");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_heartbeat_that_was_on_its_way_when_its_owner_signed_out_makes_no_ghost() {
+    let office = Office::open(0).await;
+    let agent = office.agent().await;
+    let session = ids::new_id();
+    beat(&office, &agent, session, true).await;
+    let ended = SessionEnded { session_id: session.to_string(), user_id: agent.user.to_string() };
+    office.users.write(agent.account, session, 1, &ended);
+    becomes(&office, &agent, AvailabilityState::Offline).await;
+    // Its access token is good for some minutes.
+    let late = in_session(&office, &agent, session, HeartbeatRequest { background: true });
+    let refused = PresenceServiceClient::new(office.world.to("conversation")).heartbeat(late).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    let late = in_session(&office, &agent, session, WatchInboxRequest::default());
+    assert_eq!(office.inbox().watch_inbox(late).await.unwrap_err().code(), Code::Unauthenticated);
+    assert_eq!(office.availability(&agent).await, AvailabilityState::Offline);
+    assert_eq!(office.count("select count(*) from live_sessions").await, 0);
+    beat(&office, &agent, ids::new_id(), false).await;
+    assert_eq!(office.availability(&agent).await, AvailabilityState::Active, "he has signed in anew");
+}

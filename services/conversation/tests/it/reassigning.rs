@@ -123,3 +123,30 @@ async fn one_that_was_interrupted_goes_on_where_it_was_and_moves_nothing_twice()
     office.held_by(&from, ids[4]).await;
     office.audit().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_has_five_under_way_and_a_sixth_is_refused() {
+    let office = Office::open(0).await;
+    let (from, to) = (office.agent().await, office.agent().await);
+    let ids = taken(&office, &from, 1).await;
+    let request = StartReassignmentRequest { to_user_id: to.user.to_string(), ..of_holder(&from) };
+    let mut blocking = office.pool().begin().await.unwrap();
+    sqlx::query("select from conversations where id = $1 for update")
+        .bind(ids[0])
+        .execute(&mut *blocking)
+        .await
+        .unwrap();
+    let mut started = Vec::new();
+    for _ in 0..5 {
+        started.push(office.reassign(request.clone()).await.unwrap().id);
+    }
+    let refused = office.reassign(request.clone()).await.unwrap_err();
+    assert_eq!(reason_of(&refused).as_deref(), Some("TOO_MANY_REASSIGNMENTS"));
+    blocking.rollback().await.unwrap();
+    for id in started {
+        office.reassigned(&id).await;
+    }
+    office.reassign(request).await.unwrap();
+    office.held_by(&to, ids[0]).await;
+    office.audit().await;
+}

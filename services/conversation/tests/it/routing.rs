@@ -280,3 +280,21 @@ async fn what_a_lost_wake_up_missed_the_sweeper_finds() {
     sqlx::query("update slots set open_count = 0").execute(office.pool()).await.unwrap();
     office.held_by(&agent, second).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limits_of_two_teams_add_up_for_who_belongs_to_both() {
+    let office = Office::open(3).await;
+    let (second, agent) = (office.second_team(3).await, office.agent().await);
+    office.set_member(&agent, second, 1, true);
+    office.until("select count(*) from slots where member", 2).await;
+    let _inbox = office.watch(&agent).await;
+    for _ in 0..5 {
+        office.arrive().await;
+        office.deliver(office.mail_to(second)).await;
+    }
+    office.until("select count(*) from conversations where state = 'OPEN'", 6).await;
+    assert_eq!(office.count("select count(*) from slots where open_count = 3").await, 2, "three in each");
+    assert_eq!(office.count("select count(*) from conversations where state = 'QUEUED'").await, 4);
+    assert_eq!(office.count("select count(*) from transitions where over_limit").await, 0);
+    office.audit().await;
+}

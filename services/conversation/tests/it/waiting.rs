@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use diwan_fault::reason_of;
-use diwan_proto::conversation::v1::{ConversationState, Priority, watch_inbox_response::Event as Shown};
+use diwan_proto::conversation::v1::{
+    AvailabilityState, ConversationState, IngestMessageRequest, Priority, SetAvailabilityRequest, TransitionCause,
+    watch_inbox_response::Event as Shown,
+};
 use diwan_runtime::MockClock;
 use diwan_testkit::eventually;
 
@@ -123,4 +126,31 @@ async fn a_long_wait_makes_one_alert_to_those_who_direct_and_a_new_wait_another(
     })
     .await;
     office.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_never_waited_and_what_is_given_out_again_does_not_make_the_expected_wait_shorter() {
+    let clock = clock();
+    let office = Office::open_at(&clock, 0).await;
+    office.set_team(office.team, 2, |team| team.sticky_owner = true);
+    office.until("select count(*) from teams where sticky_owner", 1).await;
+    let (agent, mail) = (office.agent().await, office.mail());
+    let first = office.deliver(mail.clone()).await;
+    for id in [first, office.arrive().await, office.arrive().await] {
+        office.take(&agent, id).await.unwrap();
+    }
+    office.hand_over(&agent, first, (Some(office.team), None)).await.unwrap();
+    office.take(&agent, first).await.unwrap();
+    let inbox = office.watch(&agent).await;
+    for _ in 0..3 {
+        let again = IngestMessageRequest { from_email: mail.from_email.clone(), ..office.mail() };
+        let id = office.deliver(again).await;
+        assert_eq!(office.last_transition(id).await.cause(), TransitionCause::StickyOwner);
+    }
+    let request = SetAvailabilityRequest { request_id: "watching".into(), state: AvailabilityState::Watching.into() };
+    office.inbox().set_availability(office.world.request(&agent, request)).await.unwrap();
+    let waiting = office.arrive().await;
+    let wait = office.position(&office.owner, waiting).await.unwrap().expected_wait;
+    assert_eq!(wait.map(|wait| wait.seconds), Some(1200), "three an hour");
+    drop(inbox);
 }

@@ -74,25 +74,34 @@ fn plan(fields: &mut Fields, field: &str, settings: &SimulatedSettings) -> Plan 
         let limit = fields.number(&format!("{field}.assignment_limit"), limit, 0..=LIMIT);
         (limit > 0).then_some(limit)
     });
-    let removed = fields::uuids(fields, &format!("{field}.removed_user_ids"), &settings.removed_user_ids, 0..=MEMBERS);
+    let removing = format!("{field}.removed_user_ids");
+    let removed = fields::uuids(fields, &removing, &settings.removed_user_ids, 0..=MEMBERS);
+    let mut known = BTreeSet::new();
+    for (place, _) in removed.iter().enumerate().filter(|(_, user)| !known.insert(**user)) {
+        fields.refuse(&format!("{removing}[{place}]"), "FIELD_REPEATED", &[]);
+    }
     let added = format!("{field}.added_members");
-    let mut members = Vec::new();
+    let (mut members, mut adding) = (Vec::new(), BTreeSet::new());
     if fields::entries(fields, &added, settings.added_members.len(), 0..=MEMBERS) {
         for (place, member) in settings.added_members.iter().enumerate() {
             let user = fields.uuid(&format!("{added}[{place}].user_id"), &member.user_id);
+            if !adding.insert(user) {
+                fields.refuse(&format!("{added}[{place}].user_id"), "FIELD_REPEATED", &[]);
+            }
             members.push((user, member.always_active));
         }
     }
-    Plan {
-        limit,
-        removed: removed.into_iter().collect(),
-        added: members,
-        hours: None,
-        ignore_priorities: settings.ignore_priorities,
-    }
+    Plan { limit, removed: known, added: members, hours: None, ignore_priorities: settings.ignore_priorities }
 }
 
 impl Asked {
+    /// Who is named.
+    pub fn users(&self) -> Vec<Uuid> {
+        let plans = self.teams.iter().map(|(_, plan)| plan);
+        let named = plans.flat_map(|plan| plan.removed.iter().chain(plan.added.iter().map(|(user, _)| user)));
+        named.copied().collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     /// Sets the other hours of a team, by a time zone.
     pub fn set_hours(&mut self, team: Uuid, schedule: Option<Schedule>, zone: &str) {
         if let Some((_, plan)) = self.teams.iter_mut().find(|(of, _)| *of == team) {

@@ -2,6 +2,7 @@
 //! written.
 
 mod kept;
+mod week;
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -5,13 +5,14 @@ CARGO ?= cargo
 PROFILE ?= dev
 TARGET := $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
-.PHONY: help run demo test test-chaos test-mutation bench check format protos protos-image sqlx clean
+.PHONY: help run demo test test-chaos test-archiving test-mutation bench check format protos protos-image sqlx clean
 
 help:
 	@echo "make run     start Diwan on this machine (Ctrl-C ends it)"
 	@echo "make demo    the whole path once, with real mail servers on loopback (needs root)"
 	@echo "make test    every test"
 	@echo "make test-chaos     200,000 random operations while replicas are killed, then a recount (ARGS='--seed 7')"
+	@echo "make test-archiving 100,000 open conversations change teams while agents work and a replica is killed, then a recount"
 	@echo "make test-mutation  takes each predicate of the claim and each lock away: some test has to notice"
 	@echo "make bench   the figures and their bars, release build (PART=gateway for one part; a quiet machine)"
 	@echo "make check   format, lints, protos, queries, then every test"
@@ -33,6 +34,10 @@ test: postgres mail grpcurl grpcio
 test-chaos: postgres
 	$(CARGO) build --release --workspace --bins
 	@exec target/release/diwan-chaos $(ARGS)
+
+# Archiving under load at the size that docs/decisions/archiving.md speaks of; CONVERSATIONS is another one.
+test-archiving: postgres
+	@deploy/local/archiving.sh $(or $(CONVERSATIONS),100000)
 
 test-mutation: postgres
 	@exec deploy/local/mutation.sh $(ARGS)

@@ -9,7 +9,7 @@ use std::{
 };
 
 use diwan_access::keys;
-use diwan_pglocal::{Options as PostgresOptions, Postgres};
+use diwan_pglocal::{Options as PostgresOptions, Postgres, detached};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -20,7 +20,7 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 
 use crate::Failure;
 
-const READY_LIMIT: Duration = Duration::from_secs(30);
+const READY_LIMIT: Duration = Duration::from_mins(2);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
 /// The services with a database, in the order in which they are started.
@@ -61,7 +61,7 @@ impl Installation {
     /// Starts it, and returns when the gateway says that every service serves.
     ///
     /// # Errors
-    /// When a binary has not been built, does not start, or does not become ready within 30 s.
+    /// When a binary has not been built, does not start, or does not become ready within two minutes.
     pub async fn start(options: Options) -> Result<Self, Failure> {
         std::fs::create_dir_all(&options.home)?;
         let home = options.home.canonicalize()?;
@@ -84,9 +84,12 @@ impl Installation {
         self.addresses.iter().find(|(name, _)| *name == service).map(|(_, address)| *address)
     }
 
-    /// The database of a service, in the topology that starts PostgreSQL for it.
+    /// The database of a service, while PostgreSQL runs.
     pub fn database_url(&self, service: &str) -> Option<String> {
-        self.postgres.as_ref().map(|postgres| postgres.url(service))
+        match &self.postgres {
+            Some(postgres) => Some(postgres.url(service)),
+            None => detached::status(&self.options.home.join("postgres")).ok()?.map(|(_, address)| address.url(service)),
+        }
     }
 
     /// The process id of `diwan`, or of a service that is a process of its own.
@@ -156,15 +159,17 @@ impl Installation {
         Ok(child.kill().await?)
     }
 
-    /// Starts a service anew where it was before it was killed, and returns when all serve.
+    /// Starts a service, or `diwan`, anew where it was before it was killed, and returns when all serve.
     ///
     /// # Errors
-    /// When it does not start, or does not become ready within 30 s.
-    pub async fn again(&mut self, service: &'static str) -> Result<(), Failure> {
-        let listen = self.address(service).ok_or("no address of its own")?;
-        let command = self.serve(service, listen)?;
+    /// When it does not start, or does not become ready within two minutes.
+    pub async fn again(&mut self, name: &'static str) -> Result<(), Failure> {
+        let command = match self.options.topology {
+            Topology::Suite => whole(&self.options, self.gateway)?,
+            Topology::Separate => self.serve(name, self.address(name).ok_or("no address of its own")?)?,
+        };
         // Before the gateway, which is the last: see `stop`.
-        self.processes.insert(0, (service.to_owned(), spawn(command, &self.options, service)?));
+        self.processes.insert(0, (name.to_owned(), spawn(command, &self.options, name)?));
         self.wait_until_serving().await
     }
 
@@ -185,10 +190,7 @@ impl Installation {
 
     fn suite(options: Options) -> Result<Self, Failure> {
         let gateway = free_address()?;
-        let mut command = binary("diwan")?;
-        command.arg("run").env("DIWAN_HOME", &options.home).env("DIWAN_LISTEN", gateway.to_string());
-        command.env("DIWAN_POSTGRES_BIN", &options.postgres).envs(options.settings.iter().cloned());
-        let child = spawn(command, &options, "diwan")?;
+        let child = spawn(whole(&options, gateway)?, &options, "diwan")?;
         let processes = vec![("diwan".to_owned(), child)];
         Ok(Self { gateway, addresses: Vec::new(), processes, postgres: None, options })
     }
@@ -256,6 +258,14 @@ impl Installation {
 
 fn postgres_options(options: &Options) -> PostgresOptions {
     PostgresOptions::new(options.postgres.clone(), options.home.join("postgres"))
+}
+
+/// How `diwan`, which is all services, is started.
+fn whole(options: &Options, listen: SocketAddr) -> Result<Command, Failure> {
+    let mut command = binary("diwan")?;
+    command.arg("run").env("DIWAN_HOME", &options.home).env("DIWAN_LISTEN", listen.to_string());
+    command.env("DIWAN_POSTGRES_BIN", &options.postgres).envs(options.settings.iter().cloned());
+    Ok(command)
 }
 
 /// Where the binaries of this build are: beside the one that asks, or above a test's.

@@ -1,7 +1,13 @@
-//! Deactivation and reactivation survive a kill at each of their steps: seat, sessions, memberships and conversations end up
-//! consistent, and a retry gets an answer as if nothing had happened.
+//! Deactivation, reactivation and acceptance survive a kill at each of their steps: seat, sessions, memberships and conversations end
+//! up consistent, and a retry gets an answer as if nothing had happened.
 //!
-//! A process is held at a step by a lock that the test takes in its database, and killed there with SIGKILL.
+//! A process is held at a step by a lock that the test takes in a database, and killed there with SIGKILL. Where it is to die between a
+//! commit and its answer, the commit itself is held: see [`Scene::guard_commits`].
+
+mod acceptance;
+mod identity;
+mod others;
+mod suite;
 
 use std::{fs, time::Duration};
 
@@ -30,68 +36,154 @@ use uuid::Uuid;
 use crate::support::{Fresh, PASSWORD, sign_up, start};
 
 const LIMIT: Duration = Duration::from_mins(1);
+/// The process of the topology that has one.
+const WHOLE: &str = "diwan";
 
-/// An account whose one agent holds a conversation.
+type Call = JoinHandle<Result<UserState, Status>>;
+
+/// The databases of the services that take part.
+struct Databases {
+    identity: PgPool,
+    billing: PgPool,
+    team: PgPool,
+    conversation: PgPool,
+}
+
+impl Databases {
+    async fn open(fresh: &Fresh) -> Self {
+        let pool = async |service| PgPool::connect(&fresh.installation.database_url(service).unwrap()).await.unwrap();
+        Self {
+            identity: pool("identity").await,
+            billing: pool("billing").await,
+            team: pool("team").await,
+            conversation: pool("conversation").await,
+        }
+    }
+
+    fn of(&self, service: &str) -> &PgPool {
+        match service {
+            "identity" => &self.identity,
+            "billing" => &self.billing,
+            "team" => &self.team,
+            "conversation" => &self.conversation,
+            other => panic!("{other} has no part in this"),
+        }
+    }
+}
+
+/// A moment at which a process is killed.
+struct Moment {
+    /// What it is about to do.
+    step: &'static str,
+    /// The process.
+    killed: &'static str,
+    /// In which service's database something is held.
+    database: &'static str,
+    /// What the test holds.
+    lock: &'static str,
+    /// The statement that waits for it.
+    waits: &'static str,
+}
+
+const fn at(
+    killed: &'static str,
+    database: &'static str,
+    step: &'static str,
+    lock: &'static str,
+    waits: &'static str,
+) -> Moment {
+    Moment { step, killed, database, lock, waits }
+}
+
+/// Holds every commit that changes a seat, see [`Scene::guard_commits`].
+const SEAT_COMMITS: &str = "select pg_advisory_xact_lock(hashtext('seats'))";
+/// Holds every commit that changes what team knows of a user's state.
+const STATE_COMMITS: &str = "select pg_advisory_xact_lock(hashtext('user_states'))";
+/// Holds every commit that changes a membership.
+const MEMBERSHIP_COMMITS: &str = "select pg_advisory_xact_lock(hashtext('memberships'))";
+/// Holds whoever changes the agent's seat.
+const SEAT: &str = "select from seats where user_id = $agent for update";
+/// Holds whoever gives an account's seats away.
+const SEATS: &str = "select from subscriptions for update";
+/// Holds whoever tells of a change.
+const TOLD: &str = "lock table feed_events in share mode";
+/// Holds whoever makes somebody a member for the first time.
+const MEMBERS: &str = "lock table members in share mode";
+/// Holds whoever leaves something to be done later.
+const JOBS: &str = "lock table jobs in share mode";
+
+/// An account with a person whose standing changes.
 struct Scene {
     fresh: Fresh,
     owner: Person,
     email: String,
     agent: Uuid,
     team: String,
-    identity: PgPool,
-    billing: PgPool,
-    teams: PgPool,
-    conversation: PgPool,
+    databases: Databases,
 }
 
 impl Scene {
-    async fn new() -> Self {
-        let fresh = start(Topology::Separate, &[]).await;
+    /// With somebody who is invited.
+    async fn new(topology: Topology) -> Self {
+        let fresh = start(topology, &[]).await;
         let owner = sign_up(&Door::open(fresh.installation.gateway()).await.unwrap(), "Halfway").await;
         let teams = TeamServiceClient::new(owner.way()).list_teams(ListTeamsRequest::default()).await.unwrap();
         let team = teams.into_inner().teams[0].id.clone();
-        let email = format!("{}@tests.example", request_id());
-        let invite = InviteUserRequest {
-            request_id: request_id(),
-            name: "Bruno Costa".into(),
-            email: email.clone(),
-            role: Role::User.into(),
-            team_ids: vec![team.clone()],
-            ..InviteUserRequest::default()
-        };
-        let invited = UserServiceClient::new(owner.way()).invite_user(invite).await.unwrap().into_inner().user.unwrap();
-        let pool = async |service| PgPool::connect(&fresh.installation.database_url(service).unwrap()).await.unwrap();
-        let (identity, billing) = (pool("identity").await, pool("billing").await);
-        let (teams, conversation) = (pool("team").await, pool("conversation").await);
-        let agent = invited.id.parse().unwrap();
-        let scene = Self { fresh, owner, email, agent, team, identity, billing, teams, conversation };
-        scene.accept().await;
+        let databases = Databases::open(&fresh).await;
+        let mut scene = Self { fresh, owner, email: String::new(), agent: Uuid::nil(), team, databases };
+        for (database, table) in [("billing", "seats"), ("team", "user_states"), ("team", "memberships")] {
+            scene.guard_commits(database, table).await;
+        }
+        scene.invite().await;
+        scene
+    }
+
+    /// With an agent.
+    async fn with_agent(topology: Topology) -> Self {
+        let scene = Self::new(topology).await;
+        assert_eq!(scene.accept().await.await.unwrap().unwrap(), UserState::Active);
         scene.is_active("at the beginning").await;
         scene
     }
 
-    async fn accept(&self) {
-        let folder = self.fresh.installation.keys().with_file_name("mail-out");
-        let token = eventually("the invitation arrives", LIMIT, async || {
-            let files = fs::read_dir(&folder).into_iter().flatten().flatten();
-            let mails = files.filter_map(|file| fs::read(file.path()).ok());
-            mails.into_iter().find_map(|raw| {
-                let mail = mail_parser::MessageParser::default().parse(&raw)?;
-                let text = mail.body_text(0)?.into_owned();
-                let (_, rest) = text.split_once("/invitations/")?;
-                Some(rest.chars().take_while(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).collect::<String>())
-            })
-        })
-        .await;
+    /// Invites one more person, whom everything is about from now on.
+    async fn invite(&mut self) {
+        self.email = format!("{}@tests.example", request_id());
+        let invite = InviteUserRequest {
+            request_id: request_id(),
+            name: "Bruno Costa".into(),
+            email: self.email.clone(),
+            role: Role::User.into(),
+            team_ids: vec![self.team.clone()],
+            ..InviteUserRequest::default()
+        };
+        let invited = UserServiceClient::new(self.owner.way()).invite_user(invite).await.unwrap().into_inner();
+        self.agent = invited.user.unwrap().id.parse().unwrap();
+    }
+
+    /// He accepts, without waiting for the answer.
+    async fn accept(&self) -> Call {
+        let token = eventually("the invitation arrives", LIMIT, async || self.invitation()).await;
         let request = AcceptInvitationRequest { token, password: PASSWORD.into() };
-        UserServiceClient::new(self.owner.door.way()).accept_invitation(request).await.unwrap();
+        let mut client = UserServiceClient::new(self.owner.door.way());
+        tokio::spawn(async move { Ok(client.accept_invitation(request).await?.into_inner().user.unwrap().state()) })
+    }
+
+    fn invitation(&self) -> Option<String> {
+        let folder = self.fresh.installation.keys().with_file_name("mail-out");
+        let files = fs::read_dir(folder).into_iter().flatten().flatten();
+        files.filter_map(|file| fs::read(file.path()).ok()).find_map(|raw| {
+            let mail = mail_parser::MessageParser::default().parse(&raw)?;
+            mail.to()?.first()?.address().filter(|to| *to == self.email)?;
+            let text = mail.body_text(0)?.into_owned();
+            let (_, rest) = text.split_once("/invitations/")?;
+            Some(rest.chars().take_while(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).collect())
+        })
     }
 
     /// The agent signs in, opens his inbox and is given a conversation.
     async fn at_work(&self) -> Inbox {
-        let door = Door::open(self.fresh.installation.gateway()).await.unwrap();
-        let person = eventually("he signs in", LIMIT, async || door.sign_in(&self.email, PASSWORD).await.ok()).await;
-        let (inbox, _) = eventually("his inbox opens", LIMIT, async || Inbox::open(&person).await.ok()).await;
+        let inbox = self.present().await;
         let signer = Signer::load(&self.fresh.installation.keys(), "mailbox", SystemClock::shared()).unwrap();
         let mut request = Request::new(IngestMessageRequest {
             account_id: self.owner.user.account_id.clone(),
@@ -110,96 +202,142 @@ impl Scene {
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
         IngestServiceClient::new(channel).ingest_message(request).await.unwrap();
         eventually("he holds conversations", LIMIT, async || {
-            self.count(&self.conversation, "conversations where holder_id = $1 and state = 'OPEN'").await > 0
+            self.count("conversation", "conversations where holder_id = $1 and state = 'OPEN'").await > 0
         })
         .await;
         inbox
     }
 
-    async fn count(&self, pool: &PgPool, what: &str) -> i64 {
+    /// The agent signs in and opens his inbox.
+    async fn present(&self) -> Inbox {
+        let door = Door::open(self.fresh.installation.gateway()).await.unwrap();
+        let person = eventually("he signs in", LIMIT, async || door.sign_in(&self.email, PASSWORD).await.ok()).await;
+        eventually("his inbox opens", LIMIT, async || Inbox::open(&person).await.ok()).await.0
+    }
+
+    async fn count(&self, service: &str, what: &str) -> i64 {
         let query = sqlx::query_scalar(AssertSqlSafe(format!("select count(*) from {what}"))).bind(self.agent);
-        query.fetch_one(pool).await.unwrap()
+        query.fetch_one(self.databases.of(service)).await.unwrap()
+    }
+
+    /// Makes commits that change `table` wait for the advisory lock of its name. The process that has asked for one can be killed then,
+    /// and the commit comes about all the same: PostgreSQL does not look for its client while it commits.
+    async fn guard_commits(&self, database: &str, table: &str) {
+        let guard = format!(
+            "create or replace function guard_commit() returns trigger language plpgsql as
+                 $$ begin perform pg_advisory_xact_lock_shared(hashtext(tg_table_name)); return null; end $$;
+             create constraint trigger guard_commit after insert or update or delete on {table}
+                 deferrable initially deferred for each row execute function guard_commit();"
+        );
+        sqlx::raw_sql(AssertSqlSafe(guard)).execute(self.databases.of(database)).await.unwrap();
     }
 
     /// Opens a transaction that holds what `statement` locks.
-    async fn hold(&self, pool: &PgPool, statement: &str) -> PgTransaction<'static> {
-        let mut gate = pool.begin().await.unwrap();
-        sqlx::query(AssertSqlSafe(statement.replace("$agent", &format!("'{}'", self.agent))))
-            .execute(&mut *gate)
-            .await
-            .unwrap();
+    async fn hold(&self, database: &str, statement: &str) -> PgTransaction<'static> {
+        let mut gate = self.databases.of(database).begin().await.unwrap();
+        let patient = "set local idle_in_transaction_session_timeout = 0";
+        for statement in [patient, &statement.replace("$agent", &format!("'{}'", self.agent))] {
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut *gate).await.unwrap();
+        }
         gate
     }
 
-    /// Waits until a process of Diwan waits for what `gate` holds.
-    async fn stands_at(&self, pool: &PgPool, gate: &mut PgTransaction<'static>) {
-        self.stands_with(pool, gate, "%").await;
-    }
-
-    /// The same, with a statement like this.
-    async fn stands_with(&self, pool: &PgPool, gate: &mut PgTransaction<'static>, statement: &str) {
+    /// Waits until a process of Diwan waits for what `gate` holds, with a statement like this.
+    async fn stands_at(&self, database: &str, gate: &mut PgTransaction<'static>, statement: &str) {
         let pid: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut **gate).await.unwrap();
         eventually("the step is reached", LIMIT, async || {
             let waits = "select exists (select from pg_stat_activity
                                         where $1 = any (pg_blocking_pids(pid)) and query ilike $2)";
-            sqlx::query_scalar::<_, bool>(waits).bind(pid).bind(statement).fetch_one(pool).await.unwrap()
+            let waits = sqlx::query_scalar::<_, bool>(waits).bind(pid).bind(statement);
+            waits.fetch_one(self.databases.of(database)).await.unwrap()
         })
         .await;
     }
 
+    /// Kills a process at a moment of what `begin` begins, and starts it again. Returns what was answered.
+    async fn killed_at(
+        &mut self,
+        moment: &Moment,
+        begin: impl AsyncFnOnce(&Self) -> Call,
+    ) -> Result<UserState, Status> {
+        let mut gate = self.hold(moment.database, moment.lock).await;
+        let call = begin(self).await;
+        self.stands_at(moment.database, &mut gate, moment.waits).await;
+        self.crash(moment.killed).await;
+        // With the whole its PostgreSQL ends, and the gate with it.
+        let _ = gate.rollback().await;
+        let answer = call.await.unwrap();
+        self.again(moment.killed).await;
+        answer
+    }
+
     /// Deactivates the agent, without waiting for the answer.
-    fn deactivate(&self, id: &str) -> JoinHandle<Result<UserState, Status>> {
+    fn deactivate(&self, id: &str) -> Call {
         let request = DeactivateUserRequest { request_id: id.into(), user_id: self.agent.to_string() };
         let mut client = UserServiceClient::new(self.owner.way());
         tokio::spawn(async move { Ok(client.deactivate_user(request).await?.into_inner().user.unwrap().state()) })
     }
 
     /// Reactivates him, without waiting for the answer.
-    fn reactivate(&self, id: &str) -> JoinHandle<Result<UserState, Status>> {
+    fn reactivate(&self, id: &str) -> Call {
         let request = ReactivateUserRequest { request_id: id.into(), user_id: self.agent.to_string() };
         let mut client = UserServiceClient::new(self.owner.way());
         tokio::spawn(async move { Ok(client.reactivate_user(request).await?.into_inner().user.unwrap().state()) })
     }
 
     /// Tries until an answer comes: a service that has just been started may not be reached at once.
-    async fn until_answered(&self, call: impl Fn() -> JoinHandle<Result<UserState, Status>>) -> UserState {
+    async fn until_answered(&self, call: impl Fn() -> Call) -> UserState {
         eventually("the retry is answered", LIMIT, async || call().await.unwrap().ok()).await
     }
 
-    async fn crash(&mut self, service: &str) {
-        self.fresh.installation.crash(service).await.unwrap();
+    async fn crash(&mut self, process: &str) {
+        self.fresh.installation.crash(process).await.unwrap();
     }
 
-    /// Starts a service again; what was due to be looked at later is looked at now.
-    async fn again(&mut self, service: &'static str) {
-        self.fresh.installation.again(service).await.unwrap();
-        sqlx::query("update jobs set next_attempt_at = now()").execute(&self.identity).await.unwrap();
+    /// Starts a process again; what was due to be looked at later is looked at now.
+    async fn again(&mut self, process: &'static str) {
+        self.fresh.installation.again(process).await.unwrap();
+        if process == WHOLE {
+            self.databases = Databases::open(&self.fresh).await;
+        }
+        sqlx::query("update jobs set next_attempt_at = now()").execute(&self.databases.identity).await.unwrap();
+        // His token is good for five minutes, and a busy machine is slow.
+        let door = Door::open(self.fresh.installation.gateway()).await.unwrap();
+        let signed_in = async || door.sign_in(&self.owner.user.email, PASSWORD).await.ok();
+        self.owner = eventually("the owner signs in", LIMIT, signed_in).await;
     }
 
     async fn is_deactivated(&self, step: &str) {
         eventually(step, LIMIT, async || {
-            self.count(&self.identity, "users where id = $1 and state = 'USER_STATE_DEACTIVATED'").await == 1
-                && self.count(&self.identity, "sessions where user_id = $1 and ended_at is null").await == 0
-                && self.count(&self.identity, "jobs where kind = 'SettleSeat' and $1::uuid is not null").await == 0
-                && self.count(&self.billing, "seats where user_id = $1").await == 0
-                && self.count(&self.conversation, "conversations where holder_id = $1").await == 0
-                && self.count(&self.conversation, "slots where user_id = $1 and open_count <> 0").await == 0
-                && self.count(&self.conversation, "presence where user_id = $1 and state <> 'OFFLINE'").await == 0
-                && self.count(&self.conversation, "users where id = $1 and not active").await == 1
+            self.count("identity", "users where id = $1 and state = 'USER_STATE_DEACTIVATED'").await == 1
+                && self.count("identity", "sessions where user_id = $1 and ended_at is null").await == 0
+                && self.seat_is_settled().await
+                && self.count("billing", "seats where user_id = $1").await == 0
+                && self.count("team", "user_states where user_id = $1 and deactivated").await == 1
+                && self.count("conversation", "conversations where holder_id = $1").await == 0
+                && self.count("conversation", "slots where user_id = $1 and open_count <> 0").await == 0
+                && self.count("conversation", "presence where user_id = $1 and state <> 'OFFLINE'").await == 0
+                && self.count("conversation", "users where id = $1 and not active").await == 1
         })
         .await;
-        assert_eq!(self.count(&self.teams, "memberships where user_id = $1 and left_at is null").await, 1, "{step}");
+        assert_eq!(self.count("team", "memberships where user_id = $1 and left_at is null").await, 1, "{step}");
     }
 
     async fn is_active(&self, step: &str) {
         eventually(step, LIMIT, async || {
-            self.count(&self.identity, "users where id = $1 and state = 'USER_STATE_ACTIVE'").await == 1
-                && self.count(&self.identity, "jobs where kind = 'SettleSeat' and $1::uuid is not null").await == 0
-                && self.count(&self.billing, "seats where user_id = $1 and lease_expires_at is null").await == 1
-                && self.count(&self.teams, "memberships where user_id = $1 and left_at is null").await == 1
-                && self.count(&self.conversation, "users where id = $1 and active").await == 1
+            self.count("identity", "users where id = $1 and state = 'USER_STATE_ACTIVE'").await == 1
+                && self.seat_is_settled().await
+                && self.count("billing", "seats where user_id = $1 and lease_expires_at is null").await == 1
+                && self.count("team", "memberships where user_id = $1 and left_at is null").await == 1
+                && self.count("team", "user_states where user_id = $1 and not deactivated").await == 1
+                && self.count("conversation", "users where id = $1 and active").await == 1
+                && self.count("conversation", "slots where user_id = $1 and member").await == 1
         })
         .await;
+    }
+
+    async fn seat_is_settled(&self) -> bool {
+        self.count("identity", "jobs where kind in ('SettleSeat', 'JoinTeams') and $1::uuid is not null").await == 0
     }
 
     async fn is_back(&self, step: &str) {
@@ -207,138 +345,10 @@ impl Scene {
         assert_eq!(self.until_answered(|| self.reactivate(&id)).await, UserState::Active, "{step}");
         self.is_active(step).await;
     }
-}
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deactivation_killed_at_any_step_is_whole_in_the_end() {
-    let mut scene = Scene::new().await;
-
-    let step = "identity is killed before its commit: nothing has happened";
-    let inbox = scene.at_work().await;
-    let (id, mut gate) = (request_id(), scene.hold(&scene.identity, "lock table jobs in share mode").await);
-    let call = scene.deactivate(&id);
-    scene.stands_with(&scene.identity, &mut gate, "insert into jobs%").await;
-    scene.crash("identity").await;
-    gate.rollback().await.unwrap();
-    assert!(call.await.unwrap().is_err(), "{step}");
-    scene.again("identity").await;
-    scene.is_active(step).await;
-    assert_eq!(scene.until_answered(|| scene.deactivate(&id)).await, UserState::Deactivated, "{step}");
-    scene.is_deactivated(step).await;
-    drop(inbox);
-    scene.is_back(step).await;
-
-    let step = "identity is killed after its commit, before the seat is free";
-    let _inbox = scene.at_work().await;
-    let id = request_id();
-    let mut gate = scene.hold(&scene.billing, "select from seats where user_id = $agent for update").await;
-    let call = scene.deactivate(&id);
-    scene.stands_at(&scene.billing, &mut gate).await;
-    scene.crash("identity").await;
-    assert!(call.await.unwrap().is_err(), "{step}");
-    gate.rollback().await.unwrap();
-    scene.again("identity").await;
-    scene.is_deactivated(step).await;
-    assert_eq!(scene.until_answered(|| scene.deactivate(&id)).await, UserState::Deactivated, "{step}");
-    scene.is_back(step).await;
-
-    let step = "identity is killed when the seat is free and the job is not put away";
-    let _inbox = scene.at_work().await;
-    let mut gate = scene.hold(&scene.billing, "select from seats where user_id = $agent for update").await;
-    let call = scene.deactivate(&request_id());
-    scene.stands_at(&scene.billing, &mut gate).await;
-    let mut job = scene.hold(&scene.identity, "select from jobs where kind = 'SettleSeat' for update").await;
-    gate.rollback().await.unwrap();
-    scene.stands_at(&scene.identity, &mut job).await;
-    assert_eq!(scene.count(&scene.billing, "seats where user_id = $1").await, 0, "{step}");
-    scene.crash("identity").await;
-    assert!(call.await.unwrap().is_err(), "{step}");
-    job.rollback().await.unwrap();
-    scene.again("identity").await;
-    scene.is_deactivated(step).await;
-    scene.is_back(step).await;
-
-    let step = "billing is killed while it frees the seat";
-    let _inbox = scene.at_work().await;
-    let mut gate = scene.hold(&scene.billing, "select from seats where user_id = $agent for update").await;
-    let call = scene.deactivate(&request_id());
-    scene.stands_at(&scene.billing, &mut gate).await;
-    scene.crash("billing").await;
-    gate.rollback().await.unwrap();
-    assert_eq!(call.await.unwrap().unwrap(), UserState::Deactivated, "{step}: the change has happened");
-    scene.again("billing").await;
-    scene.is_deactivated(step).await;
-    scene.is_back(step).await;
-
-    let step = "conversation is killed while it takes his conversations away";
-    let _inbox = scene.at_work().await;
-    // Without a transaction number of its own, which would hold the feed back.
-    let mut gate = scene.hold(&scene.conversation, "lock table conversations in share mode").await;
-    assert_eq!(scene.deactivate(&request_id()).await.unwrap().unwrap(), UserState::Deactivated);
-    scene.stands_with(&scene.conversation, &mut gate, "%state = 'QUEUED', holder_id = null%").await;
-    scene.crash("conversation").await;
-    gate.rollback().await.unwrap();
-    scene.again("conversation").await;
-    scene.is_deactivated(step).await;
-    assert_eq!(
-        scene.count(&scene.conversation, "conversations where state = 'QUEUED' and $1::uuid is not null").await,
-        scene.count(&scene.conversation, "conversations where $1::uuid is not null").await,
-        "each is in the queue"
-    );
-    scene.fresh.installation.stop().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_reactivation_killed_at_any_step_leaves_a_seat_only_to_whom_it_gave_access() {
-    let mut scene = Scene::new().await;
-    let gone = async |scene: &Scene, step: &str| {
+    async fn is_gone(&self, step: &str) {
         let id = request_id();
-        assert_eq!(scene.until_answered(|| scene.deactivate(&id)).await, UserState::Deactivated, "{step}");
-        scene.is_deactivated(step).await;
-    };
-
-    let step = "identity is killed before the seat is taken";
-    gone(&scene, step).await;
-    let (id, mut gate) = (request_id(), scene.hold(&scene.billing, "lock table seats in share mode").await);
-    let call = scene.reactivate(&id);
-    scene.stands_at(&scene.billing, &mut gate).await;
-    scene.crash("identity").await;
-    assert!(call.await.unwrap().is_err(), "{step}");
-    gate.rollback().await.unwrap();
-    scene.again("identity").await;
-    scene.is_deactivated(step).await;
-    assert_eq!(scene.until_answered(|| scene.reactivate(&id)).await, UserState::Active, "{step}");
-    scene.is_active(step).await;
-
-    let step = "identity is killed when the seat is taken and he is not back yet";
-    gone(&scene, step).await;
-    let id = request_id();
-    let mut gate = scene.hold(&scene.identity, "select from users where id = $agent for update").await;
-    let call = scene.reactivate(&id);
-    scene.stands_at(&scene.identity, &mut gate).await;
-    assert_eq!(scene.count(&scene.billing, "seats where user_id = $1").await, 1, "{step}");
-    scene.crash("identity").await;
-    assert!(call.await.unwrap().is_err(), "{step}");
-    gate.rollback().await.unwrap();
-    scene.again("identity").await;
-    scene.is_deactivated(step).await;
-    assert_eq!(scene.until_answered(|| scene.reactivate(&id)).await, UserState::Active, "{step}");
-    scene.is_active(step).await;
-
-    let step = "identity is killed when he is back and the job is not put away";
-    gone(&scene, step).await;
-    let id = request_id();
-    let mut gate = scene.hold(&scene.identity, "select from users where id = $agent for update").await;
-    let call = scene.reactivate(&id);
-    scene.stands_at(&scene.identity, &mut gate).await;
-    let mut job = scene.hold(&scene.identity, "select from jobs where kind = 'SettleSeat' for update").await;
-    gate.rollback().await.unwrap();
-    scene.stands_at(&scene.identity, &mut job).await;
-    scene.crash("identity").await;
-    assert!(call.await.unwrap().is_err(), "{step}");
-    job.rollback().await.unwrap();
-    scene.again("identity").await;
-    scene.is_active(step).await;
-    assert_eq!(scene.until_answered(|| scene.reactivate(&id)).await, UserState::Active, "{step}");
-    scene.fresh.installation.stop().await.unwrap();
+        assert_eq!(self.until_answered(|| self.deactivate(&id)).await, UserState::Deactivated, "{step}");
+        self.is_deactivated(step).await;
+    }
 }

@@ -4,6 +4,7 @@
 mod access_cells;
 mod access_table;
 mod audit;
+mod audit_verify;
 mod crew;
 mod dynamic;
 mod endings;

@@ -14,7 +14,15 @@ pub const PASSWORD: &str = "correct horse battery staple";
 /// A fresh installation in a folder of its own, which goes with it.
 pub struct Fresh {
     pub installation: Installation,
-    _folder: TempDir,
+    folder: TempDir,
+}
+
+impl Fresh {
+    /// Ends it in order, and returns the folder with what is left of it.
+    pub async fn stop(self) -> TempDir {
+        self.installation.stop().await.unwrap();
+        self.folder
+    }
 }
 
 pub async fn start(topology: Topology, settings: &[(&str, String)]) -> Fresh {
@@ -26,7 +34,7 @@ pub async fn start_on(postgres: PathBuf, topology: Topology, settings: &[(&str, 
     let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     let options = Options { topology, home: folder.path().join("diwan"), postgres, settings };
     let installation = Installation::start(options).await.unwrap_or_else(|error| panic!("{error}"));
-    Fresh { installation, _folder: folder }
+    Fresh { installation, folder }
 }
 
 /// Signs up a new account and signs its owner in.

@@ -96,7 +96,7 @@ impl Crew {
     }
 }
 
-async fn more_seats(fresh: &Fresh, door: &Door, owner: &Person) {
+pub async fn more_seats(fresh: &Fresh, door: &Door, owner: &Person) {
     let signer = Signer::load(&fresh.installation.keys(), "operator", SystemClock::shared()).unwrap();
     let token = signer.operator_token("test", vec!["billing.write".into()], Duration::from_mins(5)).unwrap();
     let request =
@@ -105,7 +105,8 @@ async fn more_seats(fresh: &Fresh, door: &Door, owner: &Person) {
     SubscriptionServiceClient::new(operator.way()).set_seat_limit(request).await.unwrap();
 }
 
-async fn colleague(fresh: &Fresh, door: &Door, owner: &Person, role: Role, grants: &[Grant]) -> Person {
+/// Somebody of the owner's account who has accepted his invitation.
+pub async fn colleague(fresh: &Fresh, door: &Door, owner: &Person, role: Role, grants: &[Grant]) -> Person {
     let email = format!("{}@tests.example", request_id());
     let request = InviteUserRequest {
         request_id: request_id(),

@@ -150,8 +150,12 @@ async fn principal(owner: &Person) -> (String, String) {
         ..CreateServicePrincipalRequest::default()
     };
     let id = principals.create_service_principal(create).await.unwrap().into_inner().principal.unwrap().id;
-    let add =
-        AddPrincipalCredentialRequest { request_id: request_id(), principal_id: id.clone(), ..Default::default() };
+    let add = AddPrincipalCredentialRequest {
+        request_id: request_id(),
+        principal_id: id.clone(),
+        password: support::PASSWORD.into(),
+        ..Default::default()
+    };
     let credential = principals.add_principal_credential(add).await.unwrap().into_inner().secret;
     let exchange = ExchangeCredentialRequest { credential, ..ExchangeCredentialRequest::default() };
     let token = PrincipalTokenServiceClient::new(owner.way()).exchange_credential(exchange).await.unwrap();

@@ -110,8 +110,12 @@ fn told(report: &Report) -> ExitCode {
     }
     let bad = report.verdicts.iter().filter(|verdict| !verdict.is_good()).count();
     let (logs, heads, unproven) = (report.verdicts.len(), report.heads, report.unproven.len());
+    if bad + unproven == 0 {
+        screen::line(&format!("Nothing is wrong. Logs: {logs}. Exported heads: {heads}."));
+        return ExitCode::SUCCESS;
+    }
     screen::line(&format!(
-        "{logs} logs against {heads} exported heads: {bad} logs are not what they were, {unproven} lines are no heads"
+        "SOMETHING IS WRONG. Logs: {logs}, wrong or not proved: {bad}. Exported heads: {heads}, lines that are none: {unproven}."
     ));
-    if bad + unproven == 0 { ExitCode::SUCCESS } else { ExitCode::from(FLAWED) }
+    ExitCode::from(FLAWED)
 }

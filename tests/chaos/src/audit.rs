@@ -16,7 +16,7 @@ const SHOWN: Duration = Duration::from_mins(1);
 const ROWS: usize = 5000;
 
 /// What must not be found: what it would mean, and the query that counts it.
-const RULES: [(&str, &str); 25] = [
+const RULES: [(&str, &str); 28] = [
     (
         "messages lost: their customer was told that they are in",
         "select count(*) from chaos.mails t
@@ -34,11 +34,20 @@ const RULES: [(&str, &str); 25] = [
         "answers lost: their author was told that they are on their way",
         "select count(*) from chaos.replies t
          where not exists (select from messages m where m.id = t.id and m.direction = 'OUT' and m.conversation_id = t.conversation
-                               and m.author_id = t.author)",
+                               and coalesce(m.author_id, m.bot_id) = t.author)",
     ),
     (
         "answers that nobody wrote, or that are there twice",
-        "select count(*) from messages m where m.direction = 'OUT' and not exists (select from chaos.replies t where t.id = m.id)",
+        "select count(*) from messages m
+         where m.direction = 'OUT' and not exists (select from chaos.replies t where t.id = m.id)
+           and not exists (select from chaos.bots b where b.id = m.bot_id and not b.external)",
+    ),
+    (
+        "conversations in which the menu has asked more often than the customer wrote",
+        "select count(*) from (select conversation_id from messages m left join chaos.bots b on b.id = m.bot_id
+                               where m.direction = 'IN' or not b.external
+                               group by conversation_id
+                               having count(*) filter (where m.direction = 'OUT') > count(*) filter (where m.direction = 'IN')) t",
     ),
     (
         "answers that were not sent to the end",
@@ -49,7 +58,7 @@ const RULES: [(&str, &str); 25] = [
         "select count(*) from chaos.acts t
          where t.cause in ('CLOSED', 'SNOOZED', 'WOKEN')
            and not exists (select from transitions h where h.conversation_id = t.conversation and h.version = t.version
-                               and h.cause = t.cause and h.actor_id = t.actor)",
+                               and h.cause = t.cause and coalesce(h.actor_id, h.bot_id) = t.actor)",
     ),
     (
         "changes of which the history says something else than their author was told",
@@ -59,11 +68,27 @@ const RULES: [(&str, &str); 25] = [
          where (h.to_state, h.to_holder_id, h.team_id) is distinct from (t.state, t.holder, t.team)",
     ),
     (
-        "changes by people that nobody was told of, or that happened twice",
+        "changes by people and bots that nobody was told of, or that happened twice",
         "select count(*) from transitions h
-         where h.cause in ('CLOSED', 'SNOOZED', 'WOKEN', 'TAKEN', 'ASSIGNED', 'HANDED_OVER') and h.actor_id is not null
+         where h.cause in ('CLOSED', 'SNOOZED', 'WOKEN', 'TAKEN', 'ASSIGNED', 'HANDED_OVER')
+           and (h.actor_id is not null or h.bot_id in (select id from chaos.bots where external))
            and not exists (select from chaos.acts t where t.conversation = h.conversation_id and t.version = h.version
-                               and t.cause = h.cause and t.actor = h.actor_id)",
+                               and t.cause = h.cause and t.actor = coalesce(h.actor_id, h.bot_id))",
+    ),
+    // Whoever is given it by it has it one version later.
+    (
+        "what the bot handed over, lost",
+        "select count(*) from chaos.acts t
+         where t.cause = 'BOT_HANDED_OVER'
+           and not exists (select from transitions h where h.conversation_id = t.conversation and h.cause = t.cause
+                               and t.version - h.version in (0, 1) and h.bot_id = t.actor)",
+    ),
+    (
+        "what the bot handed over, without having been told or twice",
+        "select count(*) from transitions h
+         where h.cause = 'BOT_HANDED_OVER' and h.bot_id in (select id from chaos.bots where external)
+           and not exists (select from chaos.acts t where t.conversation = h.conversation_id and t.cause = h.cause
+                               and t.version - h.version in (0, 1) and t.actor = h.bot_id)",
     ),
     (
         "changes that two people were told of",
@@ -76,8 +101,9 @@ const RULES: [(&str, &str); 25] = [
     ),
     (
         "topics lost",
+        // Bots add theirs.
         "select count(*) from chaos.topics t join conversations c on c.id = t.conversation
-         where c.topic_ids is distinct from array_remove(array[t.topic], null)",
+         where t.topic is not null and t.topic <> all (c.topic_ids)",
     ),
     (
         "bulk reassignments lost or made twice",
@@ -174,6 +200,10 @@ impl Stage {
         if uncertain > 0 {
             found.push(format!("{uncertain} requests ended without anybody knowing how"));
         }
+        let late = self.book.told().late_claims;
+        if late > 0 {
+            found.push(format!("{late} answers of the bot were taken after its claim was over"));
+        }
         found.extend(self.checked().await?);
         Ok(found)
     }
@@ -219,6 +249,11 @@ impl Stage {
     async fn write_down(&self, pool: &PgPool) -> Result<bool, Failure> {
         let told = std::mem::take(&mut *self.book.told());
         self.book.told().uncertain = told.uncertain;
+        self.book.told().late_claims = told.late_claims;
+        for (bot, external) in [(self.bots().external, true), (self.bots().menu, false)] {
+            let insert = sqlx::query("insert into chaos.bots values ($1, $2)").bind(bot).bind(external);
+            insert.execute(pool).await?;
+        }
         messages(pool, &told).await?;
         acts(pool, &told).await?;
         labels(pool, &told).await?;
@@ -236,7 +271,8 @@ impl Stage {
                 .await?;
         }
         sqlx::raw_sql(
-            "create index on chaos.acts (conversation, version); create index on feed_events (entity_id); analyze",
+            "create index on chaos.acts (conversation, version); create index on feed_events (entity_id, entity_version);
+             create index on transitions (conversation_id, version); analyze",
         )
         .execute(pool)
         .await?;

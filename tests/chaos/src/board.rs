@@ -10,8 +10,10 @@ use diwan_proto::conversation::v1::{Conversation, ConversationState};
 use rand::{RngExt as _, rngs::StdRng};
 use uuid::Uuid;
 
-/// One is found by looking at so many.
-const LOOKS: usize = 24;
+/// One is found by looking at so many; of a team by looking at more. Where few are open none is found, and somebody writes instead: so
+/// there are always some hundreds.
+const LOOKS: usize = 12;
+const LOOKS_IN_TEAM: usize = 60;
 
 /// One conversation, as it was seen last.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub(crate) struct Known {
     pub(crate) version: i64,
     pub(crate) state: ConversationState,
     pub(crate) holder: Option<Uuid>,
+    /// The team, once it was seen.
+    pub(crate) team: String,
     /// The customer's address.
     pub(crate) email: String,
     /// The Message-ID of his first message.
@@ -62,18 +66,28 @@ impl Board {
             known.version = shown.version;
             known.state = shown.state();
             known.holder = shown.holder_id.parse().ok();
+            known.team.clone_from(&shown.team_id);
         }
     }
 
     /// A random one in one of these states, the newer ones more often than the old; `None`: none was found quickly.
     pub(crate) fn some(&self, random: &mut StdRng, states: &[ConversationState]) -> Option<Known> {
+        self.find(random, LOOKS, |known| states.contains(&known.state))
+    }
+
+    /// The same, of one team.
+    pub(crate) fn of_team(&self, random: &mut StdRng, states: &[ConversationState], team: &str) -> Option<Known> {
+        self.find(random, LOOKS_IN_TEAM, |known| states.contains(&known.state) && known.team == team)
+    }
+
+    fn find(&self, random: &mut StdRng, looks: usize, fits: impl Fn(&Known) -> bool) -> Option<Known> {
         let all = self.all();
         let count = all.known.len();
-        (0..LOOKS).find_map(|_| {
+        (0..looks).find_map(|_| {
             let back = count.min(2000);
             let from = if random.random_bool(0.9) { count - back } else { 0 };
             let known = (from < count).then(|| &all.known[random.random_range(from..count)])?;
-            states.contains(&known.state).then(|| known.clone())
+            fits(known).then(|| known.clone())
         })
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Act {
 pub(crate) struct Told {
     /// Messages that came in, and the conversation that took each.
     pub(crate) mails: HashMap<Uuid, Uuid>,
-    /// Answers to customers: what was sent, in which conversation, by whom.
+    /// Answers to customers: what was sent, in which conversation, by which person or bot.
     pub(crate) replies: HashMap<Uuid, (Uuid, Uuid)>,
     pub(crate) acts: Vec<Act>,
     /// Of each conversation the last priority that was set, with the version that it led to.
@@ -39,6 +39,8 @@ pub(crate) struct Told {
     pub(crate) shown: HashMap<Uuid, BTreeMap<i64, u32>>,
     /// Whether that stream had to begin anew, so that it may have gaps.
     pub(crate) stream_began_anew: bool,
+    /// Answers of the bot that were taken though its claim was over.
+    pub(crate) late_claims: usize,
     /// Requests that were refused after a try whose end nobody knows: what they asked for may still have happened.
     pub(crate) uncertain: usize,
 }

@@ -8,7 +8,10 @@ use tokio::time::{sleep, timeout};
 use tonic::{Code, Request, Response, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
-use crate::{person::Person, stage::Stage};
+use crate::{
+    person::{Person, Robot},
+    stage::Stage,
+};
 
 /// How long one try may take.
 const TRY: Duration = Duration::from_mins(1);
@@ -20,6 +23,8 @@ const PATIENCE: Duration = Duration::from_mins(4);
 pub(crate) enum As<'a> {
     /// A user.
     Person(&'a Person),
+    /// The external bot.
+    Robot(&'a Robot),
     /// The mailbox service.
     Mailbox,
     /// An operator with this token.
@@ -84,9 +89,7 @@ impl Stage {
                     let _ = person.again(&token).await;
                 }
                 (code, _) if is_refusal(code) => {
-                    // A time that has passed meanwhile is refused without a look at what was answered before.
-                    let uncertain = late || (unknown && code == Code::InvalidArgument);
-                    self.book.told().uncertain += usize::from(uncertain);
+                    self.book.told().uncertain += usize::from(late);
                     return Ok(Ended::Refused(reason(&status)));
                 }
                 _ => unknown = true,
@@ -103,7 +106,8 @@ impl Stage {
     async fn request<M>(&self, who: As<'_>, message: M) -> Result<(String, Request<M>), Failure> {
         let mut request = Request::new(message);
         let token = match who {
-            As::Person(person) => person.token().await?,
+            As::Person(person) => person.token().await,
+            As::Robot(robot) => robot.token().await,
             As::Mailbox => self.mailbox.service_token("conversation")?.to_str()?.to_owned(),
             As::Operator(token) => token.to_owned(),
         };

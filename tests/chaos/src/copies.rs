@@ -18,14 +18,14 @@ const COPIES: [(&str, &str, &str, &str); 3] = [
     (
         "teams",
         "team",
-        "select format('%s limit %s %s', id, assignment_limit, archived_at is not null) from teams",
-        "select format('%s limit %s %s', id, assignment_limit, receiving_id is not null) from teams",
+        "select format('%s limit %s %s hours %s', id, assignment_limit, archived_at is not null, working_hours is not null) from teams",
+        "select format('%s limit %s %s hours %s', id, assignment_limit, receiving_id is not null, working_hours is not null) from teams",
     ),
     (
         "memberships",
         "team",
-        "select format('%s %s', team_id, user_id) from memberships where left_at is null",
-        "select format('%s %s', team_id, user_id) from slots where member",
+        "select format('%s %s lead %s', team_id, user_id, lead) from memberships where left_at is null",
+        "select format('%s %s lead %s', team_id, user_id, lead) from slots where member",
     ),
     (
         "users",

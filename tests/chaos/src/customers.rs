@@ -18,9 +18,14 @@ use crate::{
 /// Some of these words stand in each message, for the routing rules.
 pub(crate) const WORDS: [&str; 8] = ["invoice", "lamp", "refund", "delivery", "factura", "pedido", "order", "broken"];
 
-/// Where a customer can write again.
-const ANY: [ConversationState; 4] =
-    [ConversationState::Queued, ConversationState::Open, ConversationState::Snoozed, ConversationState::Closed];
+/// Where a customer can write again. What is closed, put off or with a bot shows more than the rest.
+const ANY: [ConversationState; 5] = [
+    ConversationState::Queued,
+    ConversationState::Open,
+    ConversationState::Bot,
+    ConversationState::Snoozed,
+    ConversationState::Closed,
+];
 
 impl Stage {
     /// A new customer writes.
@@ -37,9 +42,14 @@ impl Stage {
 
     /// A known customer goes on with what he wrote.
     pub(crate) async fn write_again(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
-        // What is closed or put off shows more than the rest.
         let states = if random.random_bool(0.5) { &ANY[2..] } else { &ANY[..] };
         let Some(known) = self.board.some(random, states) else { return Ok(None) };
+        self.write(random, known.email.clone(), Some(known)).await
+    }
+
+    /// A customer goes on with what was closed.
+    pub(crate) async fn reopen(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
+        let Some(known) = self.board.some(random, &ANY[4..]) else { return Ok(None) };
         self.write(random, known.email.clone(), Some(known)).await
     }
 
@@ -57,7 +67,7 @@ impl Stage {
             from_email: email.clone(),
             from_name: "Maha".into(),
             subject: WORDS[random.random_range(0..WORDS.len())].into(),
-            text: format!("Please help with my {}.", WORDS[random.random_range(0..WORDS.len())]),
+            text: text(random, thread.as_ref()),
             rfc_message_id: rfc.clone(),
             references: thread.iter().map(|known| known.thread.clone()).collect(),
             received_at: Some(timestamp(SystemClock.now())),
@@ -73,9 +83,27 @@ impl Stage {
         };
         if thread.is_none() {
             let (version, state) = (0, ConversationState::Queued);
-            self.board.begun(Known { id: taken, version, state, holder: None, email, thread: rfc, mailbox: team });
+            let (holder, none) = (None, String::new());
+            self.board.begun(Known {
+                id: taken,
+                version,
+                state,
+                holder,
+                team: none,
+                email,
+                thread: rfc,
+                mailbox: team,
+            });
         }
         self.book.told().mails.insert(id, taken);
         Ok(Some(Ended::Answered(())))
     }
+}
+
+/// What he writes; to a bot it may be the number of an answer.
+fn text(random: &mut StdRng, thread: Option<&Known>) -> String {
+    if thread.is_some_and(|known| known.state == ConversationState::Bot) && random.random_bool(0.7) {
+        return random.random_range(1..4).to_string();
+    }
+    format!("Please help with my {}.", WORDS[random.random_range(0..WORDS.len())])
 }

@@ -1,4 +1,5 @@
-//! Open inboxes: what makes an agent present. Each is opened anew, on another replica, when its process dies.
+//! What makes an agent present: an open inbox, opened anew on another replica when its process dies, or the heartbeats of a client that
+//! keeps no stream.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -11,15 +12,23 @@ use diwan_proto::conversation::v1::{
 use tokio::{task::JoinSet, time::sleep};
 use tonic::{Code, Request};
 
-use crate::{person::Person, stage::Stage};
+use crate::{call::At, person::Person, stage::Stage};
 
 const PAUSE: Duration = Duration::from_millis(100);
+/// The next heartbeat is expected after two seconds.
+const BEAT: Duration = Duration::from_millis(700);
+/// One in so many keeps no stream.
+const BEATING: usize = 4;
 
 /// Opens an inbox for everybody. The owner's shows everything, and goes on after its last event wherever it was cut.
 pub(crate) fn open(stage: &Arc<Stage>) -> JoinSet<()> {
     let mut desks = JoinSet::new();
     for number in 0..stage.agents.len() {
-        desks.spawn(sit(stage.clone(), number));
+        if number % BEATING == BEATING - 1 {
+            desks.spawn(beat(stage.clone(), number));
+        } else {
+            desks.spawn(sit(stage.clone(), number));
+        }
     }
     desks.spawn(oversee(stage.clone()));
     desks
@@ -40,8 +49,22 @@ async fn sit(stage: Arc<Stage>, number: usize) {
     }
 }
 
+/// An agent's client says that he is there as long as he wants to be.
+async fn beat(stage: Arc<Stage>, number: usize) {
+    let agent = stage.agents[number].clone();
+    for turn in number.. {
+        if agent.is_wanted() {
+            // Whatever it was refused for: the next one tries again.
+            let _ = stage.beat(At::Replica(turn), &agent, false).await;
+            sleep(BEAT).await;
+        } else {
+            agent.turned.notified().await;
+        }
+    }
+}
+
 async fn watch(stage: &Stage, agent: &Person, turn: usize) {
-    let Ok(token) = agent.token().await else { return };
+    let token = agent.token().await;
     let Ok(value) = format!("Bearer {token}").parse() else { return };
     let mut request = Request::new(WatchInboxRequest::default());
     request.metadata_mut().insert("authorization", value);
@@ -62,7 +85,7 @@ async fn watch(stage: &Stage, agent: &Person, turn: usize) {
 async fn oversee(stage: Arc<Stage>) {
     let mut cursor = String::new();
     for turn in 0.. {
-        let Ok(token) = stage.owner.token().await else { continue };
+        let token = stage.owner.token().await;
         let Ok(value) = format!("Bearer {token}").parse() else { return };
         let mut request = Request::new(WatchInboxRequest { cursor: cursor.clone() });
         request.metadata_mut().insert("authorization", value);

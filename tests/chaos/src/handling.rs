@@ -11,6 +11,7 @@ use diwan_proto::conversation::v1::{
 };
 use diwan_runtime::{Clock as _, SystemClock, clock::after};
 use rand::{RngExt as _, rngs::StdRng, seq::IndexedRandom as _};
+use uuid::Uuid;
 
 use crate::{
     board::Known,
@@ -21,8 +22,8 @@ use crate::{
 };
 
 const HELD: [ConversationState; 2] = [ConversationState::Open, ConversationState::Snoozed];
-const UNCLOSED: [ConversationState; 3] =
-    [ConversationState::Open, ConversationState::Snoozed, ConversationState::Queued];
+const UNCLOSED: [ConversationState; 4] =
+    [ConversationState::Open, ConversationState::Snoozed, ConversationState::Queued, ConversationState::Bot];
 
 /// Makes one call as `$person` about a conversation, and gives what it was answered with.
 macro_rules! ask {
@@ -50,10 +51,11 @@ impl Stage {
         self.agents.choose(random).map_or(&self.owner, |agent| agent)
     }
 
-    fn shown(
+    /// Notes what the author of a change was shown, a person or a bot.
+    pub(crate) fn shown(
         &self,
         cause: &'static str,
-        actor: &Person,
+        actor: Uuid,
         ended: Ended<Option<Conversation>>,
     ) -> Result<Outcome, Failure> {
         Ok(Some(match ended {
@@ -61,7 +63,7 @@ impl Stage {
             Ended::Answered(after) => {
                 let after = after.ok_or("no conversation in the answer")?;
                 self.board.seen(&after);
-                self.book.acted(cause, actor.id, &after);
+                self.book.acted(cause, actor, &after);
                 Ended::Answered(())
             }
         }))
@@ -84,23 +86,34 @@ impl Stage {
     }
 
     pub(crate) async fn take(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
-        let states = [ConversationState::Queued];
-        let Some(known) = self.board.some(random, &states) else { return Ok(None) };
+        let Some(known) = self.board.some(random, &UNCLOSED[2..]) else { return Ok(None) };
         let actor = self.anybody(random);
         let request = TakeConversationRequest { request_id: request_id(), conversation_id: known.id.to_string() };
         let ended = ask!(self, random, actor, request, ConversationServiceClient, take_conversation);
-        self.shown("TAKEN", actor, ended.map(|answer| answer.conversation))
+        self.shown("TAKEN", actor.id, ended.map(|answer| answer.conversation))
     }
 
     pub(crate) async fn assign(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
         let Some(known) = self.board.some(random, &UNCLOSED) else { return Ok(None) };
+        let to = self.anybody(random);
+        self.assign_as(random, &self.owner, &known, to).await
+    }
+
+    /// Somebody gives a conversation to somebody.
+    pub(crate) async fn assign_as(
+        &self,
+        random: &mut StdRng,
+        actor: &Person,
+        known: &Known,
+        to: &Person,
+    ) -> Result<Outcome, Failure> {
         let request = AssignConversationRequest {
             request_id: request_id(),
             conversation_id: known.id.to_string(),
-            user_id: self.anybody(random).id.to_string(),
+            user_id: to.id.to_string(),
         };
-        let ended = ask!(self, random, &self.owner, request, HandlingServiceClient, assign_conversation);
-        self.shown("ASSIGNED", &self.owner, ended.map(|answer| answer.conversation))
+        let ended = ask!(self, random, actor, request, HandlingServiceClient, assign_conversation);
+        self.shown("ASSIGNED", actor.id, ended.map(|answer| answer.conversation))
     }
 
     pub(crate) async fn hand_over(&self, random: &mut StdRng, to_person: bool) -> Result<Outcome, Failure> {
@@ -117,15 +130,30 @@ impl Stage {
             ..HandOverConversationRequest::default()
         };
         let ended = ask!(self, random, actor, request, HandlingServiceClient, hand_over_conversation);
-        self.shown("HANDED_OVER", actor, ended.map(|answer| answer.conversation))
+        self.shown("HANDED_OVER", actor.id, ended.map(|answer| answer.conversation))
     }
 
     pub(crate) async fn close(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
         let Some(known) = self.board.some(random, &UNCLOSED) else { return Ok(None) };
         let actor = self.actor(random, &known);
-        let request = CloseConversationRequest { request_id: request_id(), conversation_id: known.id.to_string() };
-        let ended = ask!(self, random, actor, request, ConversationServiceClient, close_conversation);
-        self.shown("CLOSED", actor, ended.map(|answer| answer.conversation))
+        self.close_as(random, actor, &known).await
+    }
+
+    /// Somebody closes; where a topic is wanted he mostly sets one and tries again.
+    pub(crate) async fn close_as(
+        &self,
+        random: &mut StdRng,
+        actor: &Person,
+        known: &Known,
+    ) -> Result<Outcome, Failure> {
+        let conversation_id = known.id.to_string();
+        let close = || CloseConversationRequest { request_id: request_id(), conversation_id: conversation_id.clone() };
+        let mut ended = ask!(self, random, actor, close(), ConversationServiceClient, close_conversation);
+        if matches!(&ended, Ended::Refused(reason) if reason == "TOPIC_REQUIRED") && random.random_bool(0.9) {
+            self.label_as(random, actor, known).await?;
+            ended = ask!(self, random, actor, close(), ConversationServiceClient, close_conversation);
+        }
+        self.shown("CLOSED", actor.id, ended.map(|answer| answer.conversation))
     }
 
     pub(crate) async fn snooze(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
@@ -138,7 +166,7 @@ impl Stage {
             until: Some(timestamp(until)),
         };
         let ended = ask!(self, random, actor, request, HandlingServiceClient, snooze_conversation);
-        self.shown("SNOOZED", actor, ended.map(|answer| answer.conversation))
+        self.shown("SNOOZED", actor.id, ended.map(|answer| answer.conversation))
     }
 
     pub(crate) async fn unsnooze(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
@@ -146,7 +174,7 @@ impl Stage {
         let actor = self.actor(random, &known);
         let request = UnsnoozeConversationRequest { request_id: request_id(), conversation_id: known.id.to_string() };
         let ended = ask!(self, random, actor, request, HandlingServiceClient, unsnooze_conversation);
-        self.shown("WOKEN", actor, ended.map(|answer| answer.conversation))
+        self.shown("WOKEN", actor.id, ended.map(|answer| answer.conversation))
     }
 
     pub(crate) async fn prioritize(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
@@ -165,6 +193,10 @@ impl Stage {
     pub(crate) async fn label(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
         let Some(known) = self.board.some(random, &UNCLOSED) else { return Ok(None) };
         let actor = self.actor(random, &known);
+        self.label_as(random, actor, &known).await
+    }
+
+    async fn label_as(&self, random: &mut StdRng, actor: &Person, known: &Known) -> Result<Outcome, Failure> {
         let request = SetConversationTopicsRequest {
             request_id: request_id(),
             conversation_id: known.id.to_string(),

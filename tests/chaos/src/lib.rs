@@ -3,22 +3,25 @@
 //! recounted: by plain SQL, by the service's own checker, and against what the clients were told.
 //!
 //! - `stage` is the installation and everybody in it; `operation` chooses what a client does, `customers`, `handling` and
-//!   `management` do it, `call` repeats it until its outcome is known, `book` notes what was told.
-//! - `desk` keeps inboxes open, `director` kills, `watch` looks on.
+//!   `management`, `rules`, `leads` and `bots` do it, `call` repeats it until its outcome is known, `book` notes what was told.
+//! - `desk` keeps people there, `director` kills, `watch` looks on.
 //! - `settle` lets everything end, `audit` and `copies` find what is wrong.
 
 mod audit;
 mod board;
 mod book;
+mod bots;
 mod call;
 mod copies;
 mod customers;
 mod desk;
 mod director;
 mod handling;
+mod leads;
 mod management;
 mod operation;
 mod person;
+mod rules;
 mod settle;
 mod stage;
 mod tally;
@@ -26,6 +29,7 @@ mod watch;
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -63,7 +67,36 @@ pub struct Plan {
     pub seed: u64,
     /// After so long the run has failed.
     pub limit: Duration,
+    /// Whether the files of the installation stay when something is wrong.
+    pub keep: bool,
+    /// So often something may be tried that never succeeds.
+    pub futile: u64,
+    /// Causes of transitions that must not be missing in the end.
+    pub causes: &'static [&'static str],
 }
+
+/// Everything by which state, team or holder of a conversation change.
+const CAUSES: [&str; 19] = [
+    "ARRIVAL",
+    "AUTOMATIC",
+    "TAKEN",
+    "CLOSED",
+    "REOPENED",
+    "HOLDER_DEACTIVATED",
+    "HOLDER_REMOVED",
+    "ASSIGNED",
+    "HANDED_OVER",
+    "REASSIGNED",
+    "SNOOZED",
+    "WOKEN",
+    "STICKY_OWNER",
+    "TEAM_ARCHIVED",
+    "BOT_HANDED_OVER",
+    "BOT_FAILED",
+    "CUSTOMER_SILENT",
+    "HOLDER_OFFLINE",
+    "NO_ANSWER",
+];
 
 impl Plan {
     /// What every run of the tests can afford.
@@ -78,6 +111,9 @@ impl Plan {
             kills: 3,
             seed,
             limit: Duration::from_mins(8),
+            keep: false,
+            futile: 20,
+            causes: &["ARRIVAL", "AUTOMATIC", "REOPENED", "WOKEN", "BOT_HANDED_OVER"],
         }
     }
 
@@ -92,8 +128,17 @@ impl Plan {
             kill_every: Duration::from_secs(4),
             kills: 50,
             seed,
-            limit: Duration::from_mins(45),
+            limit: Duration::from_mins(90),
+            keep: false,
+            futile: 0,
+            causes: &CAUSES,
         }
+    }
+
+    /// With so many operations: whether everything happens in them is left open.
+    #[must_use]
+    pub fn of(self, operations: usize) -> Self {
+        Self { operations, futile: 20, causes: &[], ..self }
     }
 }
 
@@ -115,6 +160,8 @@ pub struct Progress {
 pub struct Summary {
     /// Operations by kind and outcome.
     pub operations: Counts,
+    /// Transitions by their cause.
+    pub causes: BTreeMap<String, i64>,
     /// Why calls had to be repeated, and how often.
     pub repeats: BTreeMap<String, u64>,
     /// Replicas killed.
@@ -127,6 +174,8 @@ pub struct Summary {
     pub took: Duration,
     /// Everything that is wrong.
     pub violations: Vec<String>,
+    /// The files of the installation, if they were to stay and something is wrong.
+    pub kept: Option<PathBuf>,
 }
 
 /// Runs a plan. `show` is told now and then where it stands.
@@ -142,10 +191,11 @@ async fn perform(plan: &Plan, show: &(impl Fn(Progress) + Sync)) -> Result<Summa
     let at = |what, done| Progress { what, done, kills: 0, crashes: 0 };
     show(at("starting", 0));
     let mut processes = stage::start(plan).await?;
+    processes.home.disable_cleanup(plan.keep);
     let stage = Arc::new(Stage::set(plan, &processes).await?);
     let pool = watch::open(processes.installation.database_url("conversation")).await?;
     watch::set(&pool).await?;
-    let _desks = desk::open(&stage);
+    let mut desks = desk::open(&stage);
     timeout(BEGINNING, overseen(&stage)).await.map_err(|_| "the owner's stream does not stand")?;
     let begun = Instant::now();
     let (worked, disturbed, looks, ()) = tokio::join!(
@@ -157,18 +207,31 @@ async fn perform(plan: &Plan, show: &(impl Fn(Progress) + Sync)) -> Result<Summa
     let took = begun.elapsed();
     worked?;
     disturbed?;
-    let violations = end(&stage, &processes, &pool, show).await?;
+    let mut violations = end(&stage, &processes, &pool, show).await?;
+    show(stage.progress("going home"));
+    desks.shutdown().await;
+    violations.extend(settle::vanish(&pool).await?);
+    violations.extend(stage.tally.never_done(plan.futile));
+    let causes = causes(&pool).await?;
+    let missing = plan.causes.iter().filter(|cause| !causes.contains_key(**cause));
+    violations.extend(missing.map(|cause| format!("nothing changed by {cause}")));
     let homeless = (looks.homeless > 0)
         .then(|| format!("{} of {} looks found a conversation without an active team", looks.homeless, looks.count));
     let summary = Summary {
         operations: stage.tally.operations(),
+        causes,
         repeats: stage.tally.repeats(),
         kills: stage.kills.load(Ordering::SeqCst),
         crashes: stage.crashes.load(Ordering::SeqCst),
         looks: looks.count,
         took,
         violations: violations.into_iter().chain(homeless).collect(),
+        kept: plan.keep.then(|| processes.home.path().to_owned()),
     };
+    if summary.violations.is_empty() {
+        processes.home.disable_cleanup(false);
+        return Ok(Summary { kept: None, ..summary });
+    }
     Ok(summary)
 }
 
@@ -187,6 +250,11 @@ async fn end(
     found.extend(copies::compare(processes, pool).await?);
     found.extend(stage.audit(pool).await?);
     Ok(found)
+}
+
+async fn causes(pool: &sqlx::PgPool) -> Result<BTreeMap<String, i64>, Failure> {
+    let counted = sqlx::query_as::<_, (String, i64)>("select cause, count(*) from transitions group by cause");
+    Ok(counted.fetch_all(pool).await?.into_iter().collect())
 }
 
 /// All clients, until they are done.

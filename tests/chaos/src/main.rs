@@ -25,6 +25,9 @@ struct Arguments {
     /// The form that the tests run.
     #[arg(long)]
     short: bool,
+    /// Leaves databases and logs when something is wrong.
+    #[arg(long)]
+    keep: bool,
 }
 
 #[tokio::main]
@@ -32,12 +35,15 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let seed = arguments.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let mut plan = if arguments.short { Plan::short(seed) } else { Plan::long(seed) };
-    plan.operations = arguments.operations.unwrap_or(plan.operations);
+    if let Some(operations) = arguments.operations {
+        plan = plan.of(operations);
+    }
+    plan.keep = arguments.keep;
     println!(
         "{} replicas, {} clients, {} operations, {} agents in {} teams, seed {seed}",
         plan.replicas, plan.clients, plan.operations, plan.agents, plan.teams
     );
-    let bar = Bar { begun: Instant::now(), all: plan.operations, tenth: AtomicUsize::new(0) };
+    let bar = Bar { begun: Instant::now(), all: plan.operations, shown: AtomicUsize::new(0) };
     match run(&plan, |progress| bar.show(progress)).await {
         Ok(summary) => tell(&summary, seed),
         Err(error) => {
@@ -50,8 +56,8 @@ async fn main() -> ExitCode {
 struct Bar {
     begun: Instant,
     all: usize,
-    /// Where nobody watches, a line for each tenth is enough.
-    tenth: AtomicUsize,
+    /// Where nobody watches, a line for each cell is enough.
+    shown: AtomicUsize,
 }
 
 impl Bar {
@@ -68,7 +74,7 @@ impl Bar {
         if std::io::stdout().is_terminal() {
             print!("\r{line:<120}");
             let _ = std::io::stdout().flush();
-        } else if what != "operations" || self.tenth.swap(full / 4, Ordering::SeqCst) != full / 4 {
+        } else if what != "operations" || self.shown.swap(full, Ordering::SeqCst) != full {
             println!("{line}");
         }
     }
@@ -83,6 +89,10 @@ fn tell(summary: &Summary, seed: u64) -> ExitCode {
         let outcomes: Vec<_> = outcomes.iter().map(|(outcome, count)| format!("{outcome} {count}")).collect();
         println!("  {kind:<28} {count:>8}   {}", outcomes.join(", "));
     }
+    println!("changes of conversations by their cause:");
+    for (cause, count) in &summary.causes {
+        println!("  {count:>8}   {cause}");
+    }
     println!("calls that were repeated under their request id:");
     for (why, count) in &summary.repeats {
         println!("  {count:>8}   {why}");
@@ -94,5 +104,8 @@ fn tell(summary: &Summary, seed: u64) -> ExitCode {
         println!("VIOLATION: {violation}");
     }
     println!("{} violations", summary.violations.len());
+    if let Some(kept) = &summary.kept {
+        println!("its files are in {}", kept.display());
+    }
     if summary.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,34 +1,30 @@
-//! What changes who may get something: availability, memberships, settings, archives, rules.
+//! What changes who may get something: availability, memberships, settings, archives.
 
 use std::time::Duration;
 
 use diwan_e2e::{Failure, door::request_id};
 use diwan_proto::{
     conversation::v1::{
-        AvailabilityState, CreateRoutingRuleRequest, DeleteRoutingRuleRequest, ReorderRoutingRulesRequest,
-        RoutingConditions, SetAvailabilityRequest, StartReassignmentRequest,
+        AvailabilityState, HeartbeatRequest, SetAvailabilityRequest, StartReassignmentRequest,
         handling_service_client::HandlingServiceClient, inbox_service_client::InboxServiceClient,
-        routing_rule_service_client::RoutingRuleServiceClient,
+        presence_service_client::PresenceServiceClient,
     },
     identity::v1::{DeactivateUserRequest, ReactivateUserRequest, user_service_client::UserServiceClient},
     team::v1::{
-        AddMemberRequest, ArchiveTeamRequest, RemoveMemberRequest, SetWorkingHoursRequest, Team, UnarchiveTeamRequest,
-        UpdateTeamRequest, Weekday, WorkingDay, WorkingHours, archive_service_client::ArchiveServiceClient,
-        hours_service_client::HoursServiceClient, membership_service_client::MembershipServiceClient,
-        team_service_client::TeamServiceClient,
+        AddMemberRequest, ArchiveTeamRequest, RemoveMemberRequest, SetWorkingHoursRequest, Shift, Team,
+        UnarchiveTeamRequest, UpdateTeamRequest, WorkingDay, WorkingHours,
+        archive_service_client::ArchiveServiceClient, hours_service_client::HoursServiceClient,
+        membership_service_client::MembershipServiceClient, team_service_client::TeamServiceClient,
     },
 };
+use diwan_runtime::{Clock as _, SystemClock};
+use jiff::tz::TimeZone;
 use prost_types::FieldMask;
-use rand::{
-    RngExt as _,
-    rngs::StdRng,
-    seq::{IndexedRandom as _, SliceRandom as _},
-};
+use rand::{RngExt as _, rngs::StdRng, seq::IndexedRandom as _};
 use tokio::time::sleep;
 
 use crate::{
     call::{As, At, Ended},
-    customers::WORDS,
     operation::Outcome,
     person::Person,
     stage::Stage,
@@ -64,6 +60,27 @@ impl Stage {
         let agent = self.anybody(random);
         agent.want(!agent.is_wanted() || random.random_bool(0.3));
         Some(Ended::Answered(()))
+    }
+
+    /// The client of somebody who cannot keep a stream says once that he is there.
+    pub(crate) async fn beat_once(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
+        let background = random.random_bool(0.2);
+        self.beat(At::replica(random), self.anybody(random), background).await
+    }
+
+    /// Says that somebody is there.
+    pub(crate) async fn beat(&self, at: At, person: &Person, background: bool) -> Result<Outcome, Failure> {
+        Ok(ask!(self, at, person, HeartbeatRequest { background }, PresenceServiceClient, heartbeat).done())
+    }
+
+    /// Somebody signs out, which ends what he has open, and in again.
+    pub(crate) async fn sign_out(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
+        let number = random.random_range(0..self.agents.len());
+        let _his = self.staff[number].lock().await;
+        Ok(Some(match self.agents[number].sign_out().await {
+            Ok(()) => Ended::Answered(()),
+            Err(_) => Ended::Refused("PostgreSQL was away".into()),
+        }))
     }
 
     pub(crate) async fn reassign(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
@@ -102,11 +119,19 @@ impl Stage {
     pub(crate) async fn set_team(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
         let id = self.teams.choose(random).cloned().unwrap_or_default();
         let on = random.random_bool(0.5);
-        if random.random_bool(0.5) {
-            self.update(Team { id, sticky_owner: on, ..Team::default() }, "sticky_owner").await
-        } else {
-            self.update(Team { id, topic_mandatory: on, ..Team::default() }, "topic_mandatory").await
+        let team = Team { id, ..Team::default() };
+        match random.random_range(0..4) {
+            0 => self.update(Team { sticky_owner: on, ..team }, "sticky_owner").await,
+            1 => self.update(Team { topic_mandatory: on, ..team }, "topic_mandatory").await,
+            2 => self.update(Team { reassign_when_offline: on, ..team }, "reassign_when_offline").await,
+            _ => self.no_answer(team.id, i32::from(on)).await,
         }
+    }
+
+    /// Sets after how many minutes without an answer others are asked; 0: never.
+    pub(crate) async fn no_answer(&self, id: String, minutes: i32) -> Result<Outcome, Failure> {
+        let team = Team { id, no_answer_after_minutes: minutes, ..Team::default() };
+        self.update(team, "no_answer_after_minutes").await
     }
 
     async fn update(&self, team: Team, field: &str) -> Result<Outcome, Failure> {
@@ -115,26 +140,29 @@ impl Stage {
         Ok(ask!(self, At::Gateway, &self.owner, request, TeamServiceClient, update_team).done())
     }
 
-    pub(crate) async fn set_hours(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
+    pub(crate) async fn set_hours(&self, random: &mut StdRng, open: bool) -> Result<Outcome, Failure> {
         let team = self.teams.choose(random).cloned().unwrap_or_default();
-        self.hours(&team, random.random_bool(0.6)).await
+        self.hours(&team, open).await
     }
 
-    /// Opens a team for ever, or closes it every day.
+    /// Opens a team for ever, or has it work on one day only, three days from now. The account's time is UTC.
     pub(crate) async fn hours(&self, team: &str, open: bool) -> Result<Outcome, Failure> {
-        let every = Weekday::Monday as i32..=Weekday::Sunday as i32;
-        let days_off = every.map(|weekday| WorkingDay { weekday, shifts: Vec::new() }).collect();
-        let hours = (!open).then_some(WorkingHours { days: days_off, holidays: Vec::new() });
+        let weekday = SystemClock.now().to_zoned(TimeZone::UTC).weekday().wrapping_add(3);
+        let shifts = vec![Shift { start_minute: 9 * 60, end_minute: 17 * 60 }];
+        let day = WorkingDay { weekday: i32::from(weekday.to_monday_one_offset()), shifts };
+        let hours = (!open).then_some(WorkingHours { days: vec![day], holidays: Vec::new() });
         let request = SetWorkingHoursRequest { request_id: request_id(), team_id: team.to_owned(), hours };
         Ok(ask!(self, At::Gateway, &self.owner, request, HoursServiceClient, set_working_hours).done())
     }
 
-    pub(crate) async fn join_or_leave(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
+    pub(crate) async fn join_some(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
+        let team = self.teams.choose(random).cloned().unwrap_or_default();
+        self.join(team, self.anybody(random).id.to_string()).await
+    }
+
+    pub(crate) async fn leave_some(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
         let team_id = self.teams.choose(random).cloned().unwrap_or_default();
         let user_id = self.anybody(random).id.to_string();
-        if random.random_bool(0.6) {
-            return self.join(team_id, user_id).await;
-        }
         let request = RemoveMemberRequest { request_id: request_id(), team_id, user_id };
         Ok(ask!(self, At::Gateway, &self.owner, request, MembershipServiceClient, remove_member).done())
     }
@@ -145,15 +173,13 @@ impl Stage {
         Ok(ask!(self, At::Gateway, &self.owner, request, MembershipServiceClient, add_member).done())
     }
 
-    /// Archives a team, or takes the archived one back into use.
+    /// Archives a team, if none is.
     pub(crate) async fn archive(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
         let mut archived = self.archived.lock().await;
-        if let Some(team) = *archived {
-            let back = self.unarchive(team).await?;
-            *archived = None;
-            return Ok(back);
+        if archived.is_some() {
+            return Ok(None);
         }
-        let team = random.random_range(1..self.teams.len());
+        let team = random.random_range(0..self.teams.len());
         let to = (team + random.random_range(1..self.teams.len())) % self.teams.len();
         let request = ArchiveTeamRequest {
             request_id: request_id(),
@@ -161,65 +187,38 @@ impl Stage {
             receiving_team_id: self.teams[to].clone(),
         };
         let ended = ask!(self, At::Gateway, &self.owner, request, ArchiveServiceClient, archive_team);
-        if matches!(ended, Ended::Answered(_)) {
-            *archived = Some(team);
-        }
+        *archived = ended.is_done().then_some(team);
         Ok(ended.done())
     }
 
-    /// Takes a team back into use.
-    pub(crate) async fn unarchive(&self, team: usize) -> Result<Outcome, Failure> {
+    /// Takes the archived team back into use.
+    pub(crate) async fn unarchive_some(&self) -> Result<Outcome, Failure> {
+        let mut archived = self.archived.lock().await;
+        let Some(team) = *archived else { return Ok(None) };
         let team_id = self.teams[team].clone();
         let request = UnarchiveTeamRequest { request_id: request_id(), team_id, name: String::new() };
-        Ok(ask!(self, At::Gateway, &self.owner, request, ArchiveServiceClient, unarchive_team).done())
+        let ended = ask!(self, At::Gateway, &self.owner, request, ArchiveServiceClient, unarchive_team);
+        if ended.is_done() {
+            *archived = None;
+        }
+        Ok(ended.done())
     }
 
     /// Deactivates somebody, and reactivates him a moment later.
     pub(crate) async fn deactivate(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
         let number = random.random_range(0..self.agents.len());
         let _his = self.staff[number].lock().await;
-        let user_id = self.agents[number].id.to_string();
+        let agent = &self.agents[number];
+        let user_id = agent.id.to_string();
+        agent.bar(true).await;
         let request = DeactivateUserRequest { request_id: request_id(), user_id: user_id.clone() };
         let ended = ask!(self, At::Gateway, &self.owner, request, UserServiceClient, deactivate_user);
-        if matches!(ended, Ended::Answered(_)) {
+        if ended.is_done() {
             sleep(Duration::from_millis(random.random_range(200..2000))).await;
             let request = ReactivateUserRequest { request_id: request_id(), user_id };
             ask!(self, At::Gateway, &self.owner, request, UserServiceClient, reactivate_user).answered()?;
         }
+        agent.bar(false).await;
         Ok(ended.done())
-    }
-
-    /// Makes a rule, removes one, or puts all into another order.
-    pub(crate) async fn change_rules(&self, random: &mut StdRng) -> Result<Outcome, Failure> {
-        let mut rules = self.rules.lock().await;
-        let at = At::replica(random);
-        match random.random_range(0..3) {
-            0 if !rules.is_empty() => {
-                let place = random.random_range(0..rules.len());
-                let rule_id = rules.swap_remove(place);
-                let request = DeleteRoutingRuleRequest { request_id: request_id(), rule_id };
-                Ok(ask!(self, at, &self.owner, request, RoutingRuleServiceClient, delete_routing_rule).done())
-            }
-            1 if !rules.is_empty() => {
-                rules.shuffle(random);
-                let request = ReorderRoutingRulesRequest { request_id: request_id(), rule_ids: rules.clone() };
-                Ok(ask!(self, at, &self.owner, request, RoutingRuleServiceClient, reorder_routing_rules).done())
-            }
-            _ => {
-                let word = WORDS.choose(random).copied().unwrap_or_default();
-                let request = CreateRoutingRuleRequest {
-                    request_id: request_id(),
-                    name: format!("Whoever writes of {word}"),
-                    conditions: Some(RoutingConditions { keywords: vec![word.into()], ..RoutingConditions::default() }),
-                    team_id: self.teams.choose(random).cloned().unwrap_or_default(),
-                    ..CreateRoutingRuleRequest::default()
-                };
-                let made = ask!(self, at, &self.owner, request, RoutingRuleServiceClient, create_routing_rule);
-                if let Ended::Answered(answer) = &made {
-                    rules.extend(answer.rule.as_ref().map(|rule| rule.id.clone()));
-                }
-                Ok(made.done())
-            }
-        }
     }
 }

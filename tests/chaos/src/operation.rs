@@ -10,12 +10,10 @@ use crate::{Plan, call::Ended, stage::Stage};
 /// What somebody does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A new customer writes.
     Arrive,
-    /// A customer writes about something else.
     Return,
-    /// A customer writes again: what is closed reopens, what is put off wakes.
     WriteAgain,
+    Reopen,
     Reply,
     Take,
     Assign,
@@ -26,87 +24,95 @@ pub(crate) enum Kind {
     Unsnooze,
     Prioritize,
     Label,
-    /// ACTIVE or WATCHING.
     Switch,
-    /// An inbox is opened or closed.
     ComeOrGo,
+    Beat,
+    SignOut,
+    LeadAssigns,
+    LeadCloses,
+    LeadSwitches,
+    SetLead,
+    BotAnswers,
+    BotHandsOver,
+    BotCloses,
+    BotDies,
+    BotIsLate,
+    SwitchBot,
     Reassign,
     SetLimit,
     SetTeam,
-    SetHours,
-    JoinOrLeave,
+    CloseTeam,
+    OpenTeam,
+    Join,
+    Leave,
     Archive,
+    Unarchive,
     Deactivate,
-    ChangeRules,
+    CreateRule,
+    DeleteRule,
+    ReorderRules,
 }
 
-/// How often each happens, in ten thousand.
-const WEIGHTS: [(Kind, u32); 23] = [
-    (Kind::Arrive, 1900),
-    (Kind::Return, 300),
-    (Kind::WriteAgain, 900),
-    (Kind::Reply, 800),
-    (Kind::Take, 700),
-    (Kind::Assign, 450),
-    (Kind::HandOverToPerson, 350),
-    (Kind::HandOverToTeam, 450),
-    (Kind::Close, 2500),
-    (Kind::Snooze, 350),
-    (Kind::Unsnooze, 150),
-    (Kind::Prioritize, 350),
-    (Kind::Label, 350),
-    (Kind::Switch, 120),
-    (Kind::ComeOrGo, 120),
-    (Kind::Reassign, 20),
-    (Kind::SetLimit, 50),
-    (Kind::SetTeam, 20),
-    (Kind::SetHours, 20),
-    (Kind::JoinOrLeave, 50),
-    (Kind::Archive, 12),
-    (Kind::Deactivate, 13),
-    (Kind::ChangeRules, 25),
+/// What there is to do, and how often it is done beside the others.
+pub(crate) const KINDS: [(Kind, &str, u32); 41] = [
+    (Kind::Arrive, "a new customer writes", 1500),
+    (Kind::Return, "a customer is back", 250),
+    (Kind::WriteAgain, "a customer writes again", 600),
+    (Kind::Reopen, "a customer reopens", 250),
+    (Kind::Reply, "reply", 800),
+    (Kind::Take, "take", 600),
+    (Kind::Assign, "assign", 350),
+    (Kind::HandOverToPerson, "hand over to a person", 350),
+    (Kind::HandOverToTeam, "hand over to a team", 350),
+    (Kind::Close, "close", 3000),
+    (Kind::Snooze, "snooze", 300),
+    (Kind::Unsnooze, "wake by hand", 150),
+    (Kind::Prioritize, "priority", 300),
+    (Kind::Label, "topics", 300),
+    (Kind::Switch, "ACTIVE or WATCHING", 120),
+    (Kind::ComeOrGo, "inbox opened or closed", 120),
+    (Kind::Beat, "heartbeat", 150),
+    (Kind::SignOut, "sign-out and sign-in", 25),
+    (Kind::LeadAssigns, "a lead assigns", 150),
+    (Kind::LeadCloses, "a lead closes", 150),
+    (Kind::LeadSwitches, "a lead sets availability", 50),
+    (Kind::SetLead, "lead named or not", 30),
+    (Kind::BotAnswers, "the bot answers", 300),
+    (Kind::BotHandsOver, "the bot hands over", 250),
+    (Kind::BotCloses, "the bot closes", 150),
+    (Kind::BotDies, "the bot dies with its claims", 60),
+    (Kind::BotIsLate, "a late claim is refused", 60),
+    (Kind::SwitchBot, "bot disabled or enabled", 10),
+    (Kind::Reassign, "bulk reassignment", 20),
+    (Kind::SetLimit, "limit of a team", 50),
+    (Kind::SetTeam, "settings of a team", 40),
+    (Kind::CloseTeam, "working hours: closed now", 5),
+    (Kind::OpenTeam, "working hours: always open", 16),
+    (Kind::Join, "joining a team", 30),
+    (Kind::Leave, "leaving a team", 20),
+    (Kind::Archive, "archive a team", 8),
+    (Kind::Unarchive, "un-archive it", 10),
+    (Kind::Deactivate, "deactivate and reactivate", 13),
+    (Kind::CreateRule, "routing rule made", 12),
+    (Kind::DeleteRule, "routing rule deleted", 10),
+    (Kind::ReorderRules, "routing rules reordered", 8),
 ];
 
 impl Kind {
-    fn random(random: &mut StdRng) -> Self {
-        let mut left = random.random_range(0..WEIGHTS.iter().map(|(_, weight)| weight).sum());
-        for (kind, weight) in WEIGHTS {
+    fn random(random: &mut StdRng) -> (Self, &'static str) {
+        let mut left = random.random_range(0..KINDS.iter().map(|(.., weight)| weight).sum());
+        for (kind, name, weight) in KINDS {
             if left < weight {
-                return kind;
+                return (kind, name);
             }
             left -= weight;
         }
-        Self::Arrive
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Arrive => "a new customer writes",
-            Self::Return => "a customer is back",
-            Self::WriteAgain => "a customer writes again",
-            Self::Reply => "reply",
-            Self::Take => "take",
-            Self::Assign => "assign",
-            Self::HandOverToPerson => "hand over to a person",
-            Self::HandOverToTeam => "hand over to a team",
-            Self::Close => "close",
-            Self::Snooze => "snooze",
-            Self::Unsnooze => "wake by hand",
-            Self::Prioritize => "priority",
-            Self::Label => "topics",
-            Self::Switch => "ACTIVE or WATCHING",
-            Self::ComeOrGo => "inbox opened or closed",
-            Self::Reassign => "bulk reassignment",
-            Self::SetLimit => "limit of a team",
-            Self::SetTeam => "settings of a team",
-            Self::SetHours => "working hours",
-            Self::JoinOrLeave => "joining or leaving a team",
-            Self::Archive => "archive or un-archive",
-            Self::Deactivate => "deactivate and reactivate",
-            Self::ChangeRules => "routing rules",
-        }
+        OTHERWISE[1]
     }
 }
+
+/// What is done where there is nothing to do the other with: so no more and more stay open. The last one is always possible.
+const OTHERWISE: [(Kind, &str); 2] = [(Kind::Close, "close"), (Kind::Arrive, "a new customer writes")];
 
 /// How an operation ended; `None`: there was nothing to do it with.
 pub(crate) type Outcome = Option<Ended<()>>;
@@ -115,15 +121,17 @@ pub(crate) type Outcome = Option<Ended<()>>;
 pub(crate) async fn work(stage: &Stage, plan: &Plan, client: u64) -> Result<(), Failure> {
     let mut random = StdRng::seed_from_u64(plan.seed.wrapping_mul(1_000_003).wrapping_add(client));
     while stage.done.load(Ordering::SeqCst) < plan.operations || stage.kills.load(Ordering::SeqCst) < plan.kills {
-        let mut kind = Kind::random(&mut random);
+        let (mut kind, mut name) = Kind::random(&mut random);
         let mut outcome = perform(stage, kind, &mut random).await?;
-        if outcome.is_none() {
-            kind = Kind::Arrive;
-            outcome = perform(stage, kind, &mut random).await?;
+        for otherwise in OTHERWISE {
+            if outcome.is_none() {
+                (kind, name) = otherwise;
+                outcome = perform(stage, kind, &mut random).await?;
+            }
         }
         match outcome {
-            Some(Ended::Refused(reason)) => stage.tally.ended(kind.name(), &reason),
-            Some(Ended::Answered(())) => stage.tally.ended(kind.name(), "done"),
+            Some(Ended::Refused(reason)) => stage.tally.ended(name, &reason),
+            Some(Ended::Answered(())) => stage.tally.ended(name, DONE),
             None => return Err("a customer can always write".into()),
         }
         stage.done.fetch_add(1, Ordering::SeqCst);
@@ -131,11 +139,15 @@ pub(crate) async fn work(stage: &Stage, plan: &Plan, client: u64) -> Result<(), 
     Ok(())
 }
 
+/// The outcome of what succeeded.
+pub(crate) const DONE: &str = "done";
+
 async fn perform(stage: &Stage, kind: Kind, random: &mut StdRng) -> Result<Outcome, Failure> {
     match kind {
         Kind::Arrive => stage.arrive(random).await,
         Kind::Return => stage.come_back(random).await,
         Kind::WriteAgain => stage.write_again(random).await,
+        Kind::Reopen => stage.reopen(random).await,
         Kind::Reply => stage.reply(random).await,
         Kind::Take => stage.take(random).await,
         Kind::Assign => stage.assign(random).await,
@@ -148,13 +160,30 @@ async fn perform(stage: &Stage, kind: Kind, random: &mut StdRng) -> Result<Outco
         Kind::Label => stage.label(random).await,
         Kind::Switch => stage.switch(random).await,
         Kind::ComeOrGo => Ok(stage.come_or_go(random)),
+        Kind::Beat => stage.beat_once(random).await,
+        Kind::SignOut => stage.sign_out(random).await,
+        Kind::LeadAssigns => stage.lead_assigns(random).await,
+        Kind::LeadCloses => stage.lead_closes(random).await,
+        Kind::LeadSwitches => stage.lead_switches(random).await,
+        Kind::SetLead => stage.set_lead(random).await,
+        Kind::BotAnswers => stage.bot_answers(random).await,
+        Kind::BotHandsOver => stage.bot_hands_over(random).await,
+        Kind::BotCloses => stage.bot_closes(random).await,
+        Kind::BotDies => stage.bot_dies(random).await,
+        Kind::BotIsLate => stage.bot_is_late(random).await,
+        Kind::SwitchBot => stage.switch_bot(random).await,
         Kind::Reassign => stage.reassign(random).await,
         Kind::SetLimit => stage.set_limit(random).await,
         Kind::SetTeam => stage.set_team(random).await,
-        Kind::SetHours => stage.set_hours(random).await,
-        Kind::JoinOrLeave => stage.join_or_leave(random).await,
+        Kind::CloseTeam => stage.set_hours(random, false).await,
+        Kind::OpenTeam => stage.set_hours(random, true).await,
+        Kind::Join => stage.join_some(random).await,
+        Kind::Leave => stage.leave_some(random).await,
         Kind::Archive => stage.archive(random).await,
+        Kind::Unarchive => stage.unarchive_some().await,
         Kind::Deactivate => stage.deactivate(random).await,
-        Kind::ChangeRules => stage.change_rules(random).await,
+        Kind::CreateRule => stage.create_rule(random).await,
+        Kind::DeleteRule => stage.delete_rule(random).await,
+        Kind::ReorderRules => stage.reorder_rules(random).await,
     }
 }

@@ -24,7 +24,8 @@ const IDLE: &str = "select count(*) from slots s
                                       and c.holder_id = s.user_id and c.state = 'OPEN'))";
 
 /// What ends by itself.
-const UNDER_WAY: [(&str, &str); 5] = [
+const UNDER_WAY: [(&str, &str); 6] = [
+    ("conversations are with bots that are disabled", "select count(*) from conversations where state = 'BOT'"),
     ("conversations are put off", "select count(*) from conversations where state = 'SNOOZED'"),
     ("bulk reassignments run", "select count(*) from reassignments where finished_at is null"),
     ("archived teams are not empty", "select count(*) from teams where receiving_id is not null and not archived"),
@@ -33,13 +34,15 @@ const UNDER_WAY: [(&str, &str); 5] = [
 ];
 
 impl Stage {
-    /// Takes every team back into use and opens it, and has everybody there and ACTIVE. Returns what does not end.
+    /// Takes every team back into use and opens it, sends the bots home, and has everybody there and ACTIVE. Returns what does not end.
     pub(crate) async fn settle(&self, pool: &PgPool) -> Result<Vec<String>, Failure> {
-        if let Some(team) = self.archived.lock().await.take() {
-            self.unarchive(team).await?;
+        self.unarchive_some().await?;
+        for bot in [self.bots().external, self.bots().menu] {
+            self.enable(At::Replica(0), bot, false).await?;
         }
         for (number, team) in self.teams.iter().enumerate() {
             self.hours(team, true).await?;
+            self.no_answer(team.clone(), 0).await?;
             // Every team has somebody who can take what waits there.
             let agent = &self.agents[number % self.agents.len()];
             self.join(team.clone(), agent.id.to_string()).await?;
@@ -70,6 +73,11 @@ impl Stage {
         }
         ends(pool, "conversations wait", "select count(*) from conversations where state = 'QUEUED'").await
     }
+}
+
+/// Nobody is there any more: then everybody is OFFLINE soon, whoever has died with a stream. Returns what is not.
+pub(crate) async fn vanish(pool: &PgPool) -> Result<Option<String>, Failure> {
+    ends(pool, "ghosts: there without a session", "select count(*) from presence where state <> 'OFFLINE'").await
 }
 
 async fn ends(pool: &PgPool, what: &str, query: &'static str) -> Result<Option<String>, Failure> {

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -35,8 +35,10 @@ use crate::{
     Plan, Progress,
     board::Board,
     book::Book,
+    bots::Bots,
     call::{As, At, Ended},
     person::{PASSWORD, Person},
+    rules::Rules,
     tally::Tally,
 };
 
@@ -56,9 +58,11 @@ pub(crate) struct Stage {
     pub(crate) topics: Vec<String>,
     /// Each agent is with one client at a time for what concerns himself: he is not deactivated twice at once.
     pub(crate) staff: Vec<Mutex<()>>,
-    /// The team that is archived now, and routing rules that there are.
+    bots: OnceLock<Bots>,
+    /// The team that is archived now, routing rules that there are, and who was named a lead of which team.
     pub(crate) archived: Mutex<Option<usize>>,
-    pub(crate) rules: Mutex<Vec<String>>,
+    pub(crate) rules: Mutex<Rules>,
+    pub(crate) leads: Mutex<Vec<(usize, usize)>>,
     pub(crate) board: Board,
     pub(crate) book: Book,
     pub(crate) tally: Tally,
@@ -109,6 +113,8 @@ fn settings() -> impl Iterator<Item = (String, String)> {
         ("DIWAN_LOG", "warn"),
         ("DIWAN_CONVERSATION_GRACE_MS", "1000"),
         ("DIWAN_CONVERSATION_LEASE_MS", "4000"),
+        ("DIWAN_CONVERSATION_HEARTBEAT_MS", "2000"),
+        ("DIWAN_CONVERSATION_BACKGROUND_MS", "4000"),
         ("DIWAN_CONVERSATION_SWEEP_MS", "1000"),
     ];
     limits.chain(others.map(|(name, value)| (name.to_owned(), value))).map(|(name, value)| (name, value.to_owned()))
@@ -132,8 +138,10 @@ impl Stage {
             teams: Vec::new(),
             topics: Vec::new(),
             staff: (0..plan.agents).map(|_| Mutex::default()).collect(),
+            bots: OnceLock::new(),
             archived: Mutex::default(),
             rules: Mutex::default(),
+            leads: Mutex::default(),
             board: Board::default(),
             book: Book::default(),
             tally: Tally::default(),
@@ -150,7 +158,20 @@ impl Stage {
             let agent = stage.hire(&door, processes, number).await?;
             stage.agents.push(Arc::new(agent));
         }
+        let bots = Bots::make(&stage, &door).await?;
+        let _ = stage.bots.set(bots);
+        stage.make_bots_rules().await?;
+        // Everybody's first team.
+        for (team, agent) in (0..plan.teams).zip(0..plan.agents) {
+            stage.lead(team, agent, true).await?;
+        }
         Ok(stage)
+    }
+
+    /// The bots of the account.
+    #[expect(clippy::expect_used, reason = "they are there before any client begins")]
+    pub(crate) fn bots(&self) -> &Bots {
+        self.bots.get().expect("the bots were made")
     }
 
     async fn seats(&self, door: &Door, seats: usize) -> Result<(), Failure> {
@@ -179,6 +200,8 @@ impl Stage {
                 name: format!("Team {number}"),
                 assignment_limit: if number % 2 == 0 { 0 } else { 3 },
                 sticky_owner: number % 3 == 0,
+                no_answer_after_minutes: 1,
+                reassign_when_offline: number % 2 == 1,
                 ..CreateTeamRequest::default()
             };
             let made = self.call(owner, At::Gateway, &request, |channel, request| async move {

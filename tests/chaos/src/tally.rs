@@ -5,6 +5,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use crate::operation::{DONE, KINDS};
+
 /// Counts by kind and outcome.
 pub type Counts = BTreeMap<&'static str, BTreeMap<String, u64>>;
 
@@ -32,6 +34,16 @@ impl Tally {
     /// Operations by kind and outcome.
     pub(crate) fn operations(&self) -> Counts {
         lock(&self.operations).clone()
+    }
+
+    /// What was tried at least so often and never succeeded.
+    pub(crate) fn never_done(&self, tries: u64) -> Vec<String> {
+        let operations = self.operations();
+        let failing = KINDS.iter().filter(|(_, name, _)| {
+            let outcomes = operations.get(name).cloned().unwrap_or_default();
+            !outcomes.contains_key(DONE) && outcomes.values().sum::<u64>() >= tries
+        });
+        failing.map(|(_, name, _)| format!("never succeeded: {name}")).collect()
     }
 
     /// Repeated calls by their cause.

@@ -40,5 +40,6 @@ create table chaos.replies (id uuid primary key, conversation uuid, author uuid)
 create table chaos.acts (conversation uuid, version bigint, cause text, actor uuid, state text, team uuid, holder uuid);
 create table chaos.priorities (conversation uuid primary key, priority integer);
 create table chaos.topics (conversation uuid primary key, topic uuid);
+create table chaos.bots (id uuid primary key, external boolean);
 create table chaos.reassignments (id uuid primary key);
 create table chaos.shown (conversation uuid, version bigint, times bigint, primary key (conversation, version));

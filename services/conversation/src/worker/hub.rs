@@ -1,6 +1,9 @@
 //! Our own feed, read once for all streams of this process.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use diwan_fault::Fault;
 use diwan_feed::{Event as Raw, FeedServer, Position};
@@ -20,6 +23,9 @@ use crate::{Error, app::App, store::feed};
 
 /// How many batches a slow stream may be behind before it has to read the feed itself.
 const BACKLOG: usize = 256;
+
+/// A database that is away is not asked without a pause.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// What streams show.
 #[derive(Clone, Debug)]
@@ -99,7 +105,10 @@ async fn read(app: Arc<App>) -> Result<(), Error> {
         Err(status) if diwan_fault::reason_of(&status).as_deref() == Some("CURSOR_GONE") => {
             app.hub.restart(feed::head(app.database.pool()).await?);
         }
-        Err(status) => tracing::warn!(error = chain(&status), "our own feed could not be read"),
+        Err(status) => {
+            tracing::warn!(error = chain(&status), "our own feed could not be read");
+            tokio::time::sleep(AGAIN).await;
+        }
         Ok(()) => {}
     }
     Ok(())

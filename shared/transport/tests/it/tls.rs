@@ -159,7 +159,8 @@ impl Installation {
     }
 }
 
-fn env(scheme: &str, address: SocketAddr) -> Env {
+/// Every service at `address`.
+pub fn env(scheme: &str, address: SocketAddr) -> Env {
     SERVICES.iter().fold(Env::default(), |env, service| {
         env.with(format!("DIWAN_{}_ADDRESS", service.to_uppercase()), format!("{scheme}://{address}"))
     })

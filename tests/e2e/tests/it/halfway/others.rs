@@ -65,6 +65,7 @@ async fn team_knows_who_is_deactivated_though_it_is_killed_at_any_step_of_hearin
         let answer = scene.killed_at(moment, async |scene: &Scene| scene.deactivate(&id)).await;
         assert_eq!(answer.unwrap(), UserState::Deactivated, "{step}");
         scene.is_deactivated(step).await;
+        let id = request_id();
         let answer = scene.killed_at(moment, async |scene: &Scene| scene.reactivate(&id)).await;
         assert_eq!(answer.unwrap(), UserState::Active, "{step}");
         scene.is_active(step).await;

@@ -39,7 +39,7 @@ lock: the slots of who goes ; lock_tests ; where account_id = \$1 and user_id = 
 lock: the user who takes or comes ; overtaken:: ; select active from users| for share|
 lock: the settings, for a slot that is new ; overtaken_tests ; from teams where account_id = \$1 and id = \$2 for share| for share|
 lock: the presence, for a slot that is new ; overtaken_tests ; select from presence where account_id| for share|
-lock: the user who joins ; overtaken:: ; select from users where account_id| for share|
+lock: the user who joins ; overtaken:: ; select id from users where account_id| for no key update|
 lock: the team that something comes to ; lock_tests ; receiving_id is null for key share| for key share|
 lock: the team that is emptied ; lock_tests ; not archived for update| for update|
 END

@@ -49,7 +49,8 @@ pub async fn team_changed(
     Ok(vec![(account, id)])
 }
 
-/// Somebody joined a team or left it, or leads it now or no more. What he held there goes to the queue when he left.
+/// Somebody joined a team or left it, or leads it now or no more. What he held there goes to the queue when he left. His row is locked
+/// by the caller: a deactivation locks every slot that its user has, and none may come to be beside it, to be filled after it has looked.
 pub async fn membership_changed(
     tx: &mut Tx,
     (account, team, user): (Uuid, Uuid, Uuid),
@@ -57,8 +58,6 @@ pub async fn membership_changed(
     (member, lead): (bool, bool),
     now: Timestamp,
 ) -> Result<Vec<Team>, Error> {
-    // A deactivation locks every slot that its user has: none may come to be beside it, to be filled after it has looked.
-    users::hold(tx, account, user).await?;
     teams::lock(tx, account, team).await?;
     let Some(was) = slots::set_member(tx, account, (team, user), version, (member, lead)).await? else {
         return Ok(Vec::new());

@@ -115,15 +115,6 @@ pub async fn require_all_known(tx: &mut Tx, account: Uuid, ids: &[Uuid]) -> Resu
     if usize::try_from(known).is_ok_and(|known| known == ids.len()) { Ok(()) } else { Err(Error::UserNotFound) }
 }
 
-/// Keeps a user as he is until this transaction ends, whatever he is.
-pub async fn hold(tx: &mut Tx, account: Uuid, id: Uuid) -> Result<(), Error> {
-    sqlx::query!("select from users where account_id = $1 and id = $2 for share", account, id)
-        .fetch_optional(tx)
-        .instrument(diwan_store::span("hold user"))
-        .await?;
-    Ok(())
-}
-
 /// Role and whether his access is not cut; `None`: not known yet.
 pub async fn find(pool: &sqlx::PgPool, account: Uuid, id: Uuid) -> Result<Option<(i16, bool)>, Error> {
     let row = sqlx::query!("select role, active from users where account_id = $1 and id = $2", account, id)

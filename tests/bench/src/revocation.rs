@@ -1,4 +1,4 @@
-//! From a deactivation to the last call that anybody accepts: three gateways and two of each service, each asked all the time.
+//! From a deactivation, or a changed role, to the last call that anybody accepts with the token from before: three gateways and two of each service, each asked all the time.
 //! Then with one of each cut off from identity, and with a transaction left open in identity's database.
 
 use std::{
@@ -15,11 +15,12 @@ use diwan_e2e::{
     door::{Door, Person, request_id},
 };
 use diwan_proto::{
+    access::v1::Role,
     billing::v1::{GetSubscriptionRequest, subscription_service_client::SubscriptionServiceClient},
     conversation::v1::{ListConversationsRequest, conversation_service_client::ConversationServiceClient},
     identity::v1::{
-        DeactivateUserRequest, GetAccountRequest, account_service_client::AccountServiceClient,
-        user_service_client::UserServiceClient,
+        ChangeRoleRequest, DeactivateUserRequest, GetAccountRequest, account_service_client::AccountServiceClient,
+        role_service_client::RoleServiceClient, user_service_client::UserServiceClient,
     },
     mailbox::v1::{ListMailboxesRequest, mailbox_service_client::MailboxServiceClient},
     team::v1::{ListTeamsRequest, Team, team_service_client::TeamServiceClient},
@@ -36,11 +37,20 @@ use crate::{
 };
 
 const DEACTIVATIONS: usize = 40;
+const ROLE_CHANGES: usize = 10;
 /// How long everybody is asked after a deactivation: longer than the bound.
 const WATCHED: Duration = Duration::from_millis(1500);
 const WATCHED_CUT: Duration = Duration::from_secs(8);
 const BOUND: Duration = Duration::from_secs(5);
 const TARGET: Duration = Duration::from_millis(250);
+const TARGET_OF_ROLES: Duration = Duration::from_secs(1);
+
+/// What ends a token.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Deactivation,
+    RoleChange,
+}
 
 /// Somebody who verifies tokens.
 #[derive(Clone, Debug)]
@@ -59,10 +69,10 @@ pub(crate) async fn measure(report: &mut Report) -> Result<(), Failure> {
     }
     let owner = scene.owner().await?;
     let team = cast::team(&owner).await?;
-    scene.seats(&owner, DEACTIVATIONS + 10).await?;
+    scene.seats(&owner, DEACTIVATIONS + ROLE_CHANGES + 10).await?;
     let mut times = Vec::new();
     for _ in 0..DEACTIVATIONS {
-        times.push(last_accepted(&scene, &owner, &team, &all, WATCHED).await?);
+        times.push(last_accepted(&scene, &owner, &team, (End::Deactivation, &all), WATCHED).await?);
     }
     let spread = Spread::of(times);
     report::figure(&format!("{DEACTIVATIONS} deactivations, {} verifiers", all.len()), &spread);
@@ -71,6 +81,14 @@ pub(crate) async fn measure(report: &mut Report) -> Result<(), Failure> {
         format!("{:.1?}", spread.within(99)),
         spread.within(99) < TARGET,
     );
+    let mut times = Vec::new();
+    for _ in 0..ROLE_CHANGES {
+        times.push(last_accepted(&scene, &owner, &team, (End::RoleChange, &all), WATCHED).await?);
+    }
+    let spread = Spread::of(times);
+    report::figure(&format!("{ROLE_CHANGES} changed roles, {} verifiers", all.len()), &spread);
+    let slowest = spread.within(100);
+    report.bar("a changed role holds everywhere: within 1 s", format!("{slowest:.1?}"), slowest < TARGET_OF_ROLES);
     cut_off(report, &mut scene, &owner, &team).await?;
     left_open(report, &scene, &owner, &team, &all).await?;
     scene.end().await
@@ -103,7 +121,7 @@ async fn cut_off(report: &mut Report, scene: &mut Scene, owner: &Person, team: &
     let person = scene.colleague(owner, team).await?;
     let asked = Asked::start(&person, &deaf).await?;
     cut.now();
-    let (begun, status) = deactivate(owner, &person).await;
+    let (begun, status) = end(End::Deactivation, owner, &person).await;
     status?;
     tokio::time::sleep(WATCHED_CUT).await;
     let last = asked.last_since(begun).await?;
@@ -120,7 +138,7 @@ async fn left_open(
     all: &[Verifier],
 ) -> Result<(), Failure> {
     let open = open_transaction::begin(&scene.installation.database_url("identity").ok_or("no database")?).await?;
-    let last = last_accepted(scene, owner, team, all, WATCHED_CUT).await?;
+    let last = last_accepted(scene, owner, team, (End::Deactivation, all), WATCHED_CUT).await?;
     open.end().await?;
     report.bar("a transaction left open, last call accepted: within 5 s", format!("{last:.2?}"), last <= BOUND);
     Ok(())
@@ -130,22 +148,32 @@ async fn last_accepted(
     scene: &Scene,
     owner: &Person,
     team: &Team,
-    all: &[Verifier],
+    (by, all): (End, &[Verifier]),
     watched: Duration,
 ) -> Result<Duration, Failure> {
     let person = scene.colleague(owner, team).await?;
     let asked = Asked::start(&person, all).await?;
     // Measured from before the call: what is committed cannot be older.
-    let (begun, status) = deactivate(owner, &person).await;
+    let (begun, status) = end(by, owner, &person).await;
     status?;
     tokio::time::sleep(watched).await;
     asked.last_since(begun).await
 }
 
-async fn deactivate(owner: &Person, person: &Person) -> (Instant, Result<(), Status>) {
-    let request = DeactivateUserRequest { request_id: request_id(), user_id: person.user.id.clone() };
+async fn end(by: End, owner: &Person, person: &Person) -> (Instant, Result<(), Status>) {
+    let (request_id, user_id) = (request_id(), person.user.id.clone());
     let begun = Instant::now();
-    (begun, UserServiceClient::new(owner.way()).deactivate_user(request).await.map(|_| ()))
+    let answer = match by {
+        End::Deactivation => {
+            let request = DeactivateUserRequest { request_id, user_id };
+            UserServiceClient::new(owner.way()).deactivate_user(request).await.map(drop)
+        }
+        End::RoleChange => {
+            let request = ChangeRoleRequest { request_id, user_id, role: Role::Admin.into(), grants: Vec::new() };
+            RoleServiceClient::new(owner.way()).change_role(request).await.map(drop)
+        }
+    };
+    (begun, answer)
 }
 
 /// Everybody is asked by one person, again and again.

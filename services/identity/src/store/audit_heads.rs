@@ -121,10 +121,8 @@ pub async fn find(tx: &mut PgConnection, account: Uuid) -> Result<Log, Error> {
     .fetch_optional(tx)
     .instrument(span("look for deletion"))
     .await?;
-    let deletion = left.filter(|_| !account.is_nil()).map(|left| match left {
-        true => Deletion::UnderWay,
-        false => Deletion::Done,
-    });
+    let deletion =
+        left.filter(|_| !account.is_nil()).map(|left| if left { Deletion::UnderWay } else { Deletion::Done });
     let head =
         row.map_or(Head::START, |row| Head { number: row.number, hash: row.hash.try_into().unwrap_or_default() });
     Ok(Log { head, deletion })

@@ -10,9 +10,8 @@ use diwan_proto::conversation::v1::{Conversation, ConversationState};
 use rand::{RngExt as _, rngs::StdRng};
 use uuid::Uuid;
 
-/// One is found by looking at so many; of a team by looking at more. Where few are open none is found, and somebody writes instead: so
-/// there are always some hundreds.
-const LOOKS: usize = 12;
+/// One is found by looking at so many, of a team by looking at more.
+const LOOKS: usize = 48;
 const LOOKS_IN_TEAM: usize = 60;
 
 /// One conversation, as it was seen last.

@@ -55,16 +55,16 @@ pub(crate) enum Kind {
 
 /// What there is to do, and how often it is done beside the others.
 pub(crate) const KINDS: [(Kind, &str, u32); 41] = [
-    (Kind::Arrive, "a new customer writes", 1500),
-    (Kind::Return, "a customer is back", 250),
-    (Kind::WriteAgain, "a customer writes again", 600),
+    (Kind::Arrive, "a new customer writes", 1750),
+    (Kind::Return, "a customer is back", 300),
+    (Kind::WriteAgain, "a customer writes again", 700),
     (Kind::Reopen, "a customer reopens", 250),
     (Kind::Reply, "reply", 800),
     (Kind::Take, "take", 600),
     (Kind::Assign, "assign", 350),
     (Kind::HandOverToPerson, "hand over to a person", 350),
     (Kind::HandOverToTeam, "hand over to a team", 350),
-    (Kind::Close, "close", 3000),
+    (Kind::Close, "close", 2400),
     (Kind::Snooze, "snooze", 300),
     (Kind::Unsnooze, "wake by hand", 150),
     (Kind::Prioritize, "priority", 300),
@@ -107,12 +107,14 @@ impl Kind {
             }
             left -= weight;
         }
-        OTHERWISE[1]
+        Self::whatever_else()
+    }
+
+    /// What is always possible.
+    fn whatever_else() -> (Self, &'static str) {
+        (KINDS[0].0, KINDS[0].1)
     }
 }
-
-/// What is done where there is nothing to do the other with: so no more and more stay open. The last one is always possible.
-const OTHERWISE: [(Kind, &str); 2] = [(Kind::Close, "close"), (Kind::Arrive, "a new customer writes")];
 
 /// How an operation ended; `None`: there was nothing to do it with.
 pub(crate) type Outcome = Option<Ended<()>>;
@@ -123,11 +125,9 @@ pub(crate) async fn work(stage: &Stage, plan: &Plan, client: u64) -> Result<(), 
     while stage.done.load(Ordering::SeqCst) < plan.operations || stage.kills.load(Ordering::SeqCst) < plan.kills {
         let (mut kind, mut name) = Kind::random(&mut random);
         let mut outcome = perform(stage, kind, &mut random).await?;
-        for otherwise in OTHERWISE {
-            if outcome.is_none() {
-                (kind, name) = otherwise;
-                outcome = perform(stage, kind, &mut random).await?;
-            }
+        if outcome.is_none() {
+            (kind, name) = Kind::whatever_else();
+            outcome = perform(stage, kind, &mut random).await?;
         }
         match outcome {
             Some(Ended::Refused(reason)) => stage.tally.ended(name, &reason),

@@ -246,12 +246,11 @@ async fn internal_metadata_in_another_spelling_reaches_no_service() {
 /// Writes a call as it stands on the wire of HTTP/1.1, and returns what is answered.
 async fn written(address: SocketAddr, headers: &[(&str, &str)], body: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let mut head =
-        "POST /diwan.team.v1.TeamService/ListTeams HTTP/1.1\r\nHost: diwan\r\nConnection: close\r\n".to_owned();
-    for (name, value) in headers {
-        head += &format!("{name}: {value}\r\n");
-    }
-    head += &format!("Content-Length: {}\r\n\r\n", body.len());
+    let length = body.len().to_string();
+    let headers = headers.iter().copied().chain([("Content-Length", &*length)]);
+    let lines: String = headers.flat_map(|(name, value)| [name, ": ", value, "\r\n"]).collect();
+    let first = "POST /diwan.team.v1.TeamService/ListTeams HTTP/1.1\r\nHost: diwan\r\nConnection: close\r\n";
+    let head = [first, &lines, "\r\n"].concat();
     stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
     let mut answer = Vec::new();
     timeout(LIMIT, stream.read_to_end(&mut answer)).await.unwrap().unwrap();

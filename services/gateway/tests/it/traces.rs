@@ -56,7 +56,10 @@ async fn a_call_without_a_trace_that_can_be_read_gets_one_of_its_own() {
             let [version, trace, parent, flags] = parts.try_into().unwrap_or_default();
             assert_eq!((version, trace.len(), parent.len(), flags), ("00", 32, 16, "01"), "{place}, {told:?}: {made}");
             assert!(trace.bytes().chain(parent.bytes()).all(|digit| digit.is_ascii_hexdigit()), "{made}");
-            assert!(traces.insert(trace.to_owned()) && trace.trim_matches('0') != "", "{place}, {told:?}: {made}");
+            assert!(
+                traces.insert(trace.to_owned()) && !trace.trim_matches('0').is_empty(),
+                "{place}, {told:?}: {made}"
+            );
         }
     }
 }

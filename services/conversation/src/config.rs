@@ -11,7 +11,8 @@ pub struct Settings {
     pub database_url: String,
     /// DIWAN_CONVERSATION_CONNECTIONS: the most connections to it at a time, 16.
     pub connections: u32,
-    /// DIWAN_CONVERSATION_DECIDERS: how many teams are routed at the same time, 4.
+    /// DIWAN_CONVERSATION_DECIDERS: how many teams are routed at the same time, 8: while one waits for its
+    /// commit, others go on.
     pub deciders: u32,
     /// DIWAN_CONVERSATION_SWEEP_MS: how often the routing looks for what a lost wake-up missed, 3 s.
     pub sweep: Duration,
@@ -36,7 +37,7 @@ impl Settings {
         Ok(Self {
             database_url: env.require("DIWAN_CONVERSATION_DATABASE_URL")?.to_owned(),
             connections: env.parse("DIWAN_CONVERSATION_CONNECTIONS", "a number", 16)?,
-            deciders: env.parse("DIWAN_CONVERSATION_DECIDERS", "a number", 4)?,
+            deciders: env.parse("DIWAN_CONVERSATION_DECIDERS", "a number", 8)?,
             sweep: env.millis("DIWAN_CONVERSATION_SWEEP_MS", Duration::from_secs(3))?,
             grace: env.millis("DIWAN_CONVERSATION_GRACE_MS", Duration::from_secs(30))?,
             lease: env.millis("DIWAN_CONVERSATION_LEASE_MS", Duration::from_secs(15))?,

@@ -14,6 +14,10 @@ use crate::{Error, domain::routing::Assignment};
 /// # Errors
 /// A serialization failure when anything was stale: the transaction is run again and decides anew.
 pub async fn claim(tx: &mut Tx, account: Uuid, team: Uuid, assignments: &[Assignment]) -> Result<(), Error> {
+    // Whoever else locks several conversations does so by id: in another order the two would wait for each other.
+    let mut assignments = assignments.to_vec();
+    assignments.sort_unstable_by_key(|assignment| assignment.conversation);
+    let assignments = &assignments;
     let fits = take_slots(tx, account, team, assignments).await?;
     if fits && take_conversations(tx, account, team, assignments).await? == assignments.len() {
         return Ok(());

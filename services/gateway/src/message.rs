@@ -41,6 +41,8 @@ pub(crate) enum Read {
 pub(crate) struct Reader {
     /// The longest message, bytes.
     longest: usize,
+    /// How long the rest of one may take.
+    rest: Duration,
     /// Those that have begun and not ended.
     begun: Arc<Semaphore>,
 }
@@ -48,7 +50,7 @@ pub(crate) struct Reader {
 impl Reader {
     /// Of messages of at most `longest` bytes.
     pub(crate) fn new(longest: usize) -> Self {
-        Self { longest, begun: Arc::new(Semaphore::new(BEGUN)) }
+        Self { longest, rest: REST, begun: Arc::new(Semaphore::new(BEGUN)) }
     }
 
     /// The longest message, bytes.
@@ -67,7 +69,7 @@ impl Reader {
             return read;
         }
         let _room = self.begun.try_acquire().map_err(|_| Error::TooManyUnfinished)?;
-        timeout(REST, reading).await.map_err(|_| Error::RequestUnfinished(REST))?
+        timeout(self.rest, reading).await.map_err(|_| Error::RequestUnfinished(self.rest))?
     }
 }
 
@@ -217,20 +219,26 @@ mod tests {
         Body::new(StreamBody::new(futures::StreamExt::chain(begun, stream::pending())))
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_request_that_is_not_finished_is_let_go_and_not_too_many_wait_for_their_ends() {
-        let reader = Reader { longest: 200_000, begun: Arc::new(Semaphore::new(1)) };
-        let first = tokio::spawn({
-            let reader = reader.clone();
-            async move { reader.read(unfinished()).await.err().map(|status| status.code()) }
-        });
-        tokio::task::yield_now().await;
-        let second = reader.read(unfinished()).await.err().map(|status| status.code());
-        assert_eq!(second, Some(tonic::Code::ResourceExhausted));
-        let whole = reader.read(full(message(100))).await;
-        assert!(matches!(whole, Ok(Read::Whole(_))), "who is at hand needs no room");
-        assert_eq!(first.await.unwrap(), Some(tonic::Code::DeadlineExceeded));
+    fn reader(rest: Duration) -> Reader {
+        Reader { longest: 200_000, rest, begun: Arc::new(Semaphore::new(1)) }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_not_finished_is_let_go_and_its_room_is_free_again() {
+        let reader = reader(Duration::from_millis(20));
+        let read = reader.read(unfinished()).await;
+        assert_eq!(read.err().map(|status| status.code()), Some(tonic::Code::DeadlineExceeded));
         assert_eq!(reader.begun.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn no_more_than_so_many_wait_for_their_ends_and_who_is_at_hand_needs_no_room() {
+        let reader = reader(REST);
+        let mut waits = pin!(reader.read(unfinished()));
+        assert!(waits.as_mut().now_or_never().is_none());
+        let refused = reader.read(unfinished()).await;
+        assert_eq!(refused.err().map(|status| status.code()), Some(tonic::Code::ResourceExhausted));
+        assert!(matches!(reader.read(full(message(100))).await, Ok(Read::Whole(_))));
     }
 
     fn full(bytes: Vec<u8>) -> Body {

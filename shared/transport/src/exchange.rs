@@ -60,12 +60,13 @@ async fn follow(mut sending: Sending, mut body: Body, held: Option<Bytes>, mut n
         return;
     }
     loop {
-        let frame = match next.take() {
-            Some(frame) => frame,
-            None => tokio::select! {
+        let frame = if let Some(frame) = next.take() {
+            frame
+        } else {
+            tokio::select! {
                 frame = body.frame() => frame,
                 _ = poll_fn(|cx| sending.poll_reset(cx)) => return,
-            },
+            }
         };
         // An error of sending means that the exchange is over; whoever waits for the answer is told.
         let goes_on = match frame.map(|frame| frame.map(Frame::into_data)) {

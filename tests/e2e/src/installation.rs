@@ -88,7 +88,9 @@ impl Installation {
     pub fn database_url(&self, service: &str) -> Option<String> {
         match &self.postgres {
             Some(postgres) => Some(postgres.url(service)),
-            None => detached::status(&self.options.home.join("postgres")).ok()?.map(|(_, address)| address.url(service)),
+            None => {
+                detached::status(&self.options.home.join("postgres")).ok()?.map(|(_, address)| address.url(service))
+            }
         }
     }
 

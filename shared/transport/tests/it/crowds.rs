@@ -31,11 +31,11 @@ async fn readers_who_do_not_read_keep_nobody_elses_answer_back() {
     let counted = said.clone();
     let endless = move || {
         let counted = counted.clone();
-        let word = move || {
+        let much = move || {
             counted.fetch_add(1, Ordering::SeqCst);
             Ok("much ".repeat(20_000))
         };
-        stream::iter(std::iter::repeat_with(word)).boxed()
+        stream::iter(std::iter::repeat_with(much)).boxed()
     };
     let way = remote(listen(Fake::streaming(endless).front(&world), &world.drain).await).to("billing");
     let mut slow = join_all((0..SLOW).map(|_| hear(way.clone(), request()))).await;

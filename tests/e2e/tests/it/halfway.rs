@@ -146,7 +146,8 @@ impl Scene {
         scene
     }
 
-    /// Invites one more person, whom everything is about from now on.
+    /// Invites one more person, whom everything is about from now on. The mail that invites him is there: what is held later may hold up
+    /// what brings it.
     async fn invite(&mut self) {
         self.email = format!("{}@tests.example", request_id());
         let invite = InviteUserRequest {
@@ -159,11 +160,12 @@ impl Scene {
         };
         let invited = UserServiceClient::new(self.owner.way()).invite_user(invite).await.unwrap().into_inner();
         self.agent = invited.user.unwrap().id.parse().unwrap();
+        eventually("the invitation arrives", LIMIT, async || self.invitation()).await;
     }
 
     /// He accepts, without waiting for the answer.
     async fn accept(&self) -> Call {
-        let token = eventually("the invitation arrives", LIMIT, async || self.invitation()).await;
+        let token = self.invitation().unwrap();
         let request = AcceptInvitationRequest { token, password: PASSWORD.into() };
         let mut client = UserServiceClient::new(self.owner.door.way());
         tokio::spawn(async move { Ok(client.accept_invitation(request).await?.into_inner().user.unwrap().state()) })

@@ -19,7 +19,7 @@ use crate::{Event, Malformed, Position, Source, cursor, time};
 
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
-/// A stream this silent is dead: the source sends something twice a second.
+/// A stream this silent is dead: the source sends something every second.
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// What a service does with the events of another.
@@ -70,7 +70,7 @@ pub trait Handler: Send + Sync + 'static {
     /// Called after events were applied and committed, e.g. to wake workers of this process.
     fn committed(&self) {}
 
-    /// Called when everything that the source committed before `until` has been applied here, about twice a second.
+    /// Called when everything that the source committed before `until` has been applied here, about once a second.
     fn complete(&self, until: Timestamp) {
         let _ = until;
     }

@@ -1,6 +1,9 @@
 //! One open inbox stream.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use diwan_access::User;
 use diwan_feed::{Position, time::to_proto};
@@ -78,7 +81,7 @@ impl Stream {
         availability: Availability,
         (cursor, head): (Option<Position>, Position),
     ) -> Self {
-        let (position, beat) = (cursor.unwrap_or(head), Instant::now() + HEARTBEAT);
+        let (position, beat) = (cursor.unwrap_or(head), next_beat());
         let view = View::new(scope);
         Self { app, caller, view, out, availability, position, head, returning: cursor.is_some(), beat }
     }
@@ -255,8 +258,15 @@ impl Stream {
         let cursor = format!("{generation}.{transaction}.{sequence}");
         // An error means that the client is gone, which ends the stream elsewhere.
         let _ = self.out.send(Ok(WatchInboxResponse { cursor, event: Some(event) })).await;
-        self.beat = Instant::now() + HEARTBEAT;
+        self.beat = next_beat();
     }
+}
+
+/// When the next sign of life is due: at a whole second of this process, at most [`HEARTBEAT`] from now. Those of a thousand streams that
+/// leave together cost a wake-up and a few packets, and one by one a thousand.
+fn next_beat() -> Instant {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    *START + Duration::from_secs((START.elapsed() + HEARTBEAT).as_secs())
 }
 
 /// Why a session is over in the database although its stream is open: the user was deactivated, or we were silent for too long.

@@ -162,6 +162,23 @@ async fn an_event_whose_commit_rang_no_bell_arrives_with_the_next_heartbeat() {
 }
 
 #[tokio::test]
+async fn streams_that_share_their_looks_miss_nothing() {
+    let setup = setup().await;
+    let mut watchers = Vec::new();
+    for _ in 0..4 {
+        let mut watcher = setup.watch(Position::START).await;
+        watcher.next().await.unwrap();
+        watchers.push(watcher);
+    }
+    for (count, text) in [(1, "first"), (2, "second")] {
+        write(&mut setup.test.pool.acquire().await.unwrap(), text).await.unwrap();
+        for watcher in &mut watchers {
+            assert_eq!(watcher.until(count).await, &["first", "second"][..count]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn streams_end_when_the_process_drains() {
     let setup = setup().await;
     let mut watcher = setup.watch(Position::START).await;

@@ -1,14 +1,17 @@
 //! Passwords: argon2id on a bounded pool with a bounded line in front of it.
 
+mod pool;
+
 use std::{num::NonZero, sync::Arc};
 
 use argon2::{
     Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version, password_hash::phc::PasswordHash,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use zeroize::Zeroizing;
 
 use crate::{error::Error, strength};
+use pool::Pool;
 
 /// OWASP's Password Storage Cheat Sheet: 19 MiB, two passes, one lane.
 const MEMORY_KIB: u32 = 19_456;
@@ -27,6 +30,12 @@ pub struct Checked {
     pub outdated: bool,
 }
 
+/// A place in the line.
+#[derive(Debug)]
+pub struct Place {
+    _held: OwnedSemaphorePermit,
+}
+
 /// Hashes and checks passwords. Clones share the pool.
 ///
 /// At most `runs` compute, so at most `runs` x 19 MiB are in use; each holds its permit for as long as it computes, even when its
@@ -36,6 +45,7 @@ pub struct Passwords {
     permits: Arc<Semaphore>,
     /// One for each who computes or waits.
     places: Arc<Semaphore>,
+    pool: Pool,
     argon2: Argon2<'static>,
     /// The hash of nobody's password, so that a check without a user costs what every other does.
     nobody: Arc<str>,
@@ -45,7 +55,7 @@ impl Passwords {
     /// As many runs at a time as `runs`, and as many callers waiting as `line`.
     ///
     /// # Errors
-    /// [`Error::Password`]: the machine has no randomness.
+    /// [`Error::Password`]: the machine has no randomness, or no thread left.
     pub fn new(runs: NonZero<usize>, line: usize) -> Result<Self, Error> {
         let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(failed)?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
@@ -55,9 +65,18 @@ impl Passwords {
         Ok(Self {
             permits: Arc::new(Semaphore::new(runs.get())),
             places: Arc::new(Semaphore::new(places)),
+            pool: Pool::start(runs).map_err(failed)?,
             argon2,
             nobody,
         })
+    }
+
+    /// A place in the line, for whoever asks the database before he comes to the hashing: in a rush he who finds no place has cost nothing.
+    ///
+    /// # Errors
+    /// [`Error::Busy`].
+    pub fn place(&self) -> Result<Place, Error> {
+        self.places.clone().try_acquire_owned().map(|held| Place { _held: held }).map_err(|_| Error::Busy)
     }
 
     /// The hash to store, in PHC format.
@@ -74,9 +93,17 @@ impl Passwords {
     /// # Errors
     /// [`Error::Busy`], [`Error::Password`].
     pub async fn verify(&self, password: Password, hash: Option<String>) -> Result<Checked, Error> {
+        self.verify_at(self.place()?, password, hash).await
+    }
+
+    /// As [`Self::verify`], for who has his place already.
+    ///
+    /// # Errors
+    /// [`Error::Password`].
+    pub async fn verify_at(&self, place: Place, password: Password, hash: Option<String>) -> Result<Checked, Error> {
         let (argon2, known) = (self.argon2.clone(), hash.is_some());
         let hash = hash.unwrap_or_else(|| self.nobody.to_string());
-        self.run("argon2", move || {
+        self.run_at(place, "argon2", move || {
             let hash = PasswordHash::new(&hash).map_err(failed)?;
             let outdated = is_outdated(&hash, argon2.params());
             match argon2.verify_password(password.as_bytes(), &hash) {
@@ -102,15 +129,25 @@ impl Passwords {
         name: &'static str,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let place = self.places.clone().try_acquire_owned().map_err(|_| Error::Busy)?;
+        self.run_at(self.place()?, name, work).await
+    }
+
+    async fn run_at<T: Send + 'static>(
+        &self,
+        place: Place,
+        name: &'static str,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let permit = self.permits.clone().acquire_owned().await.map_err(failed)?;
         let span = tracing::info_span!("compute", otel.name = name);
-        tokio::task::spawn_blocking(move || {
-            let _held = (place, permit);
-            span.in_scope(work)
-        })
-        .await
-        .map_err(failed)?
+        let (answer, answered) = oneshot::channel();
+        self.pool.give(Box::new(move || {
+            let done = span.in_scope(work);
+            drop((place, permit));
+            // An error means that the caller has gone.
+            let _ = answer.send(done);
+        }));
+        answered.await.map_err(failed)?
     }
 }
 

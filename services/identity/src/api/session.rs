@@ -149,13 +149,14 @@ impl Api {
     /// Whose address and password these are, if he may sign in. An unknown address, a wrong password and a user who may not
     /// take the same way: the same reads, one argon2 run, one more failure counted, one refusal.
     async fn recognize(&self, email: &str, password: Password, subjects: &[Subject]) -> Result<Recognized, Error> {
+        let place = self.passwords.place()?;
         let mut connection = self.database.pool().acquire().await?;
         throttle::admit(&mut connection, subjects, self.clock.now()).await?;
         let (account, user) = accounts::find_email(&mut connection, email).await?.unwrap_or_default();
         let credentials = users::credentials(&mut connection, account, user).await?;
         drop(connection);
         let (state, hash) = credentials.unwrap_or((UserState::Unspecified, None));
-        let checked = self.passwords.verify(password.clone(), hash.clone()).await?;
+        let checked = self.passwords.verify_at(place, password.clone(), hash.clone()).await?;
         if let (true, UserState::Active, Some(hash)) = (checked.right, state, hash) {
             let outdated = checked.outdated.then_some(password);
             return Ok(Recognized { account, user, hash, outdated });

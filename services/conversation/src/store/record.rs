@@ -135,13 +135,14 @@ async fn insert_transitions(
     let holders: Vec<Option<Uuid>> = changed.iter().map(|changed| changed.before.and_then(held)).collect();
     let teams: Vec<Option<Uuid>> = changed.iter().map(|changed| changed.before.map(|before| before.team)).collect();
     let over: Vec<bool> = changed.iter().map(|changed| changed.over_limit).collect();
+    // Each is looked up by its key: a join's plan, made while the table was young, would read all of it for each arrival.
     sqlx::query!(
         "insert into transitions (account_id, conversation_id, version, at, cause, actor_id, from_state, to_state,
                                   from_holder_id, to_holder_id, team_id, over_limit, decision_id, bot_id, from_team_id)
          select $1, c.id, c.version, $2, $3, $4, d.state, c.state, d.holder, c.holder_id, c.team_id, d.over_limit, $5,
                 case when 'BOT' in (d.state, c.state) then c.bot_id end, nullif(d.team, c.team_id)
          from unnest($6::uuid[], $7::text[], $8::uuid[], $9::boolean[], $10::uuid[]) as d (id, state, holder, over_limit, team)
-         join conversations c on c.account_id = $1 and c.id = d.id",
+         cross join lateral (select * from conversations where account_id = $1 and id = d.id limit 1) c",
         account,
         now.to_sqlx() as _,
         why.cause.name(),

@@ -2,6 +2,7 @@
 //! "Length-Prefixed-Message": a flag, then the length).
 
 use std::{
+    future::Future as _,
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -15,7 +16,10 @@ use bytes::{Bytes, BytesMut};
 use futures::{FutureExt as _, stream};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyExt as _, BodyStream, StreamBody};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Sleep, sleep, timeout},
+};
 use tonic::{Status, body::Body};
 
 use crate::error::Error;
@@ -25,6 +29,8 @@ const HELD: usize = 64 * 1024;
 const PREFIX: usize = 5;
 /// How long the rest of a request may take: what is held of it is small.
 const REST: Duration = Duration::from_secs(10);
+/// How long a longer one may take as a whole, a picture over a slow line: meanwhile it has a place in its service.
+pub(crate) const LONG: Duration = Duration::from_mins(1);
 /// How many requests may be unfinished at a time: 128 MiB at most.
 const BEGUN: usize = 2048;
 
@@ -129,12 +135,14 @@ impl Lengths {
 const GOOD: u8 = 0;
 const BROKEN: u8 = 1;
 const TOO_LARGE: u8 = 2;
+const LATE: u8 = 3;
 
 /// What became of a request's body that is passed on as it comes.
 #[derive(Debug)]
 pub(crate) struct Watch {
     state: Arc<AtomicU8>,
     longest: usize,
+    within: Option<Duration>,
 }
 
 impl Watch {
@@ -143,23 +151,36 @@ impl Watch {
         self.state.load(Ordering::Acquire) != GOOD
     }
 
-    /// Why it was cut off, if a message was too large.
-    pub(crate) fn too_large(&self) -> Option<Error> {
-        (self.state.load(Ordering::Acquire) == TOO_LARGE).then_some(Error::MessageTooLarge(self.longest))
+    /// Why it was cut off, if it was.
+    pub(crate) fn cut_off(&self) -> Option<Error> {
+        match self.state.load(Ordering::Acquire) {
+            TOO_LARGE => Some(Error::MessageTooLarge(self.longest)),
+            LATE => self.within.map(Error::RequestUnfinished),
+            _ => None,
+        }
     }
 }
 
-/// `body` cut off at a message longer than `longest`.
-pub(crate) fn watched(body: Body, longest: usize) -> (Body, Watch) {
+/// `body` cut off at a message longer than `longest`, and when it is not finished `within` a time.
+pub(crate) fn watched(body: Body, longest: usize, within: Option<Duration>) -> (Body, Watch) {
     let state = Arc::new(AtomicU8::new(GOOD));
-    let watched = Watched { body, lengths: Lengths::new(longest), state: state.clone() };
-    (Body::new(watched), Watch { state, longest })
+    let late = within.map(|within| (Box::pin(sleep(within)), within));
+    let watched = Watched { body, lengths: Lengths::new(longest), late, state: state.clone() };
+    (Body::new(watched), Watch { state, longest, within })
 }
 
 struct Watched {
     body: Body,
     lengths: Lengths,
+    late: Option<(Pin<Box<Sleep>>, Duration)>,
     state: Arc<AtomicU8>,
+}
+
+impl Watched {
+    fn late(&mut self, cx: &mut Context<'_>) -> Option<Error> {
+        let (late, within) = self.late.as_mut()?;
+        late.as_mut().poll(cx).is_ready().then_some(Error::RequestUnfinished(*within))
+    }
 }
 
 impl HttpBody for Watched {
@@ -168,6 +189,10 @@ impl HttpBody for Watched {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
+        if let Some(late) = this.late(cx) {
+            this.state.store(LATE, Ordering::Release);
+            return Poll::Ready(Some(Err(late.into())));
+        }
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
         Poll::Ready(match frame {
             Some(Ok(frame)) => match frame.data_ref().map_or(Ok(()), |data| this.lengths.see(data)) {
@@ -239,6 +264,15 @@ mod tests {
         let refused = reader.read(unfinished()).await;
         assert_eq!(refused.err().map(|status| status.code()), Some(tonic::Code::ResourceExhausted));
         assert!(matches!(reader.read(full(message(100))).await, Ok(Read::Whole(_))));
+    }
+
+    #[tokio::test]
+    async fn a_long_request_that_goes_on_and_is_not_finished_is_cut_off() {
+        let (body, watch) = watched(unfinished(), 200_000, Some(Duration::from_millis(20)));
+        let refused = body.collect().await.err().map(|status| status.code());
+        assert_eq!(refused, Some(tonic::Code::DeadlineExceeded));
+        assert!(watch.failed(), "it says nothing of the service");
+        assert_eq!(watch.cut_off(), Some(Error::RequestUnfinished(Duration::from_millis(20))));
     }
 
     fn full(bytes: Vec<u8>) -> Body {

@@ -73,7 +73,7 @@ impl Shared {
         };
         let (parts, body) = request.into_parts();
         if !method.one_request {
-            let (body, watch) = message::watched(body, self.reader.longest());
+            let (body, watch) = message::watched(body, self.reader.longest(), None);
             return self.in_turn(&method, self.once(Request::from_parts(parts, body), Some(watch))).await;
         }
         // Read before the call takes its place: who sends slowly keeps nobody waiting but himself.
@@ -85,7 +85,7 @@ impl Shared {
                 self.in_turn(&method, self.once(Request::from_parts(parts, full(&bytes)), None)).await
             }
             Read::Begun(body) => {
-                let (body, watch) = message::watched(body, self.reader.longest());
+                let (body, watch) = message::watched(body, self.reader.longest(), Some(message::LONG));
                 self.in_turn(&method, self.once(Request::from_parts(parts, body), Some(watch))).await
             }
         }
@@ -137,7 +137,7 @@ impl Shared {
                 if status.code() == Code::Unavailable && !clients_fault {
                     pass.tell(false, Instant::now());
                 }
-                Err(body.and_then(|body| body.too_large()).map_or(status, Status::from))
+                Err(body.and_then(|body| body.cut_off()).map_or(status, Status::from))
             }
         }
     }

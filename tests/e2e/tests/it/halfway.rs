@@ -141,7 +141,7 @@ impl Scene {
     /// With an agent.
     async fn with_agent(topology: Topology) -> Self {
         let scene = Self::new(topology).await;
-        assert_eq!(scene.accept().await.await.unwrap().unwrap(), UserState::Active);
+        assert_eq!(scene.accept().await.unwrap().unwrap(), UserState::Active);
         scene.is_active("at the beginning").await;
         scene
     }
@@ -164,7 +164,7 @@ impl Scene {
     }
 
     /// He accepts, without waiting for the answer.
-    async fn accept(&self) -> Call {
+    fn accept(&self) -> Call {
         let token = self.invitation().unwrap();
         let request = AcceptInvitationRequest { token, password: PASSWORD.into() };
         let mut client = UserServiceClient::new(self.owner.door.way());
@@ -257,13 +257,9 @@ impl Scene {
     }
 
     /// Kills a process at a moment of what `begin` begins, and starts it again. Returns what was answered.
-    async fn killed_at(
-        &mut self,
-        moment: &Moment,
-        begin: impl AsyncFnOnce(&Self) -> Call,
-    ) -> Result<UserState, Status> {
+    async fn killed_at(&mut self, moment: &Moment, begin: impl FnOnce(&Self) -> Call) -> Result<UserState, Status> {
         let mut gate = self.hold(moment.database, moment.lock).await;
-        let call = begin(self).await;
+        let call = begin(self);
         self.stands_at(moment.database, &mut gate, moment.waits).await;
         self.crash(moment.killed).await;
         // With the whole its PostgreSQL ends, and the gate with it.

@@ -51,7 +51,7 @@ async fn an_acceptance_whose_answer_was_lost_has_happened_as_a_whole_or_not_at_a
         assert!(answer.is_err(), "{}", moment.step);
         if moment.database == "identity" {
             assert_eq!(scene.count("identity", "users where id = $1 and state = 'USER_STATE_INVITED'").await, 1);
-            assert_eq!(scene.accept().await.await.unwrap().unwrap(), UserState::Active, "his link is still good");
+            assert_eq!(scene.accept().await.unwrap().unwrap(), UserState::Active, "his link is still good");
         }
         scene.is_active(moment.step).await;
         let _inbox = scene.at_work().await;

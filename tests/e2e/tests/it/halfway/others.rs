@@ -29,7 +29,7 @@ async fn a_deactivation_frees_the_seat_though_billing_is_killed_at_any_step_of_i
         let step = moment.step;
         let _inbox = scene.at_work().await;
         let id = request_id();
-        let answer = scene.killed_at(moment, async |scene: &Scene| scene.deactivate(&id)).await;
+        let answer = scene.killed_at(moment, |scene: &Scene| scene.deactivate(&id)).await;
         assert_eq!(answer.unwrap(), UserState::Deactivated, "{step}: the change has happened");
         scene.is_deactivated(step).await;
         assert_eq!(scene.until_answered(|| scene.deactivate(&id)).await, UserState::Deactivated, "{step}");
@@ -46,7 +46,7 @@ async fn a_reactivation_that_got_no_answer_from_billing_keeps_no_seat_and_succee
         let step = moment.step;
         scene.is_gone(step).await;
         let id = request_id();
-        let answer = scene.killed_at(moment, async |scene: &Scene| scene.reactivate(&id)).await;
+        let answer = scene.killed_at(moment, |scene: &Scene| scene.reactivate(&id)).await;
         assert!(answer.is_err(), "{step}: without a seat nobody is back");
         scene.is_deactivated(step).await;
         assert_eq!(scene.until_answered(|| scene.reactivate(&id)).await, UserState::Active, "{step}");
@@ -62,11 +62,11 @@ async fn team_knows_who_is_deactivated_though_it_is_killed_at_any_step_of_hearin
         let step = moment.step;
         let _inbox = scene.at_work().await;
         let id = request_id();
-        let answer = scene.killed_at(moment, async |scene: &Scene| scene.deactivate(&id)).await;
+        let answer = scene.killed_at(moment, |scene: &Scene| scene.deactivate(&id)).await;
         assert_eq!(answer.unwrap(), UserState::Deactivated, "{step}");
         scene.is_deactivated(step).await;
         let id = request_id();
-        let answer = scene.killed_at(moment, async |scene: &Scene| scene.reactivate(&id)).await;
+        let answer = scene.killed_at(moment, |scene: &Scene| scene.reactivate(&id)).await;
         assert_eq!(answer.unwrap(), UserState::Active, "{step}");
         scene.is_active(step).await;
     }
@@ -86,7 +86,7 @@ async fn nobody_holds_what_a_deactivated_agent_held_though_conversation_is_kille
     );
     let _inbox = scene.at_work().await;
     let id = request_id();
-    let answer = scene.killed_at(&moment, async |scene: &Scene| scene.deactivate(&id)).await;
+    let answer = scene.killed_at(&moment, |scene: &Scene| scene.deactivate(&id)).await;
     assert_eq!(answer.unwrap(), UserState::Deactivated);
     scene.is_deactivated(moment.step).await;
     assert_eq!(

@@ -21,7 +21,7 @@ async fn a_deactivation_is_whole_or_has_not_happened_though_everything_is_killed
     let mut scene = Scene::with_agent(Topology::Suite).await;
     let _inbox = scene.present().await;
     let id = request_id();
-    assert!(scene.killed_at(&NOT_GONE, async |scene: &Scene| scene.deactivate(&id)).await.is_err());
+    assert!(scene.killed_at(&NOT_GONE, |scene: &Scene| scene.deactivate(&id)).await.is_err());
     scene.is_active(NOT_GONE.step).await;
     assert_eq!(scene.until_answered(|| scene.deactivate(&id)).await, UserState::Deactivated);
     scene.is_deactivated(NOT_GONE.step).await;
@@ -30,7 +30,7 @@ async fn a_deactivation_is_whole_or_has_not_happened_though_everything_is_killed
         let _inbox = scene.present().await;
         let id = request_id();
         // In one of them the answer may be out already.
-        let _ = scene.killed_at(moment, async |scene: &Scene| scene.deactivate(&id)).await;
+        let _ = scene.killed_at(moment, |scene: &Scene| scene.deactivate(&id)).await;
         scene.is_deactivated(moment.step).await;
         assert_eq!(scene.until_answered(|| scene.deactivate(&id)).await, UserState::Deactivated, "{}", moment.step);
     }
@@ -43,7 +43,7 @@ async fn a_reactivation_and_an_acceptance_are_whole_or_have_not_happened_though_
     for moment in &NOT_BACK {
         scene.is_gone(moment.step).await;
         let id = request_id();
-        assert!(scene.killed_at(moment, async |scene: &Scene| scene.reactivate(&id)).await.is_err(), "{}", moment.step);
+        assert!(scene.killed_at(moment, |scene: &Scene| scene.reactivate(&id)).await.is_err(), "{}", moment.step);
         scene.is_deactivated(moment.step).await;
         assert_eq!(scene.until_answered(|| scene.reactivate(&id)).await, UserState::Active, "{}", moment.step);
         scene.is_active(moment.step).await;

@@ -17,8 +17,8 @@ pub use records::Records;
 /// The blob store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
-    /// Its folder cannot be made.
-    #[error("the folder of blobs cannot be made")]
+    /// Its folder cannot be made, or one of a part not be removed.
+    #[error("the folder of blobs cannot be made or removed")]
     Folder(#[source] io::Error),
     /// It cannot be opened, or a blob cannot be written, read or deleted.
     #[error("a blob cannot be stored, read or deleted")]
@@ -39,6 +39,7 @@ impl BlobError {
 #[derive(Clone, Debug)]
 pub struct Blobs {
     store: Arc<dyn ObjectStore>,
+    folder: Arc<Path>,
     place: Key,
 }
 
@@ -51,13 +52,13 @@ impl Blobs {
         std::fs::create_dir_all(path).map_err(BlobError::Folder)?;
         // A row in the database promises that its blob is there, also after a power cut.
         let store = LocalFileSystem::new_with_prefix(path)?.with_fsync(true);
-        Ok(Self { store: Arc::new(store), place: Key::default() })
+        Ok(Self { store: Arc::new(store), folder: path.into(), place: Key::default() })
     }
 
     /// The part of this name, e.g. of one account.
     #[must_use]
     pub fn of(&self, part: &str) -> Self {
-        Self { store: self.store.clone(), place: self.place.clone().join(part) }
+        Self { store: self.store.clone(), folder: self.folder.clone(), place: self.place.clone().join(part) }
     }
 
     /// Keeps `content` and returns its key. Once this has returned, the blob is on the disk.
@@ -105,7 +106,7 @@ impl Blobs {
     /// Deletes every blob of this part, those of its own parts too. Begun anew after a crash it goes on.
     ///
     /// # Errors
-    /// [`BlobError::Store`]; what was deleted before it stays deleted.
+    /// [`BlobError::Store`], [`BlobError::Folder`]; what was deleted before it stays deleted.
     pub async fn clear(&self) -> Result<(), BlobError> {
         let keys = self.store.list(Some(&self.place)).map_ok(|found| found.location).boxed();
         let gone = self.store.delete_stream(keys).map(|outcome| match outcome {
@@ -113,7 +114,12 @@ impl Blobs {
             Err(object_store::Error::NotFound { .. }) => Ok(()),
             outcome => outcome.map(drop),
         });
-        Ok(gone.try_collect::<()>().await?)
+        gone.try_collect::<()>().await?;
+        // The store lists no file that somebody had begun to write when he was killed; and folders are named after accounts.
+        match tokio::fs::remove_dir_all(self.folder.join(self.place.as_ref())).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(BlobError::Folder(error)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -157,6 +163,23 @@ mod tests {
         assert!(one.get(ABC).await.unwrap_err().is_missing());
         assert!(one.store.list(Some(&one.place)).next().await.is_none());
         assert_eq!(other.get(ABC).await.unwrap(), "abc");
+    }
+
+    #[tokio::test]
+    async fn who_empties_a_part_leaves_nothing_of_what_was_being_written_when_a_process_was_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = {
+            let mails = Blobs::folder(folder.path()).unwrap().of("mails");
+            (mails.of("one"), mails.of("other"))
+        };
+        let sha256 = one.of("within").put(Bytes::from_static(b"abc")).await.unwrap();
+        other.put(Bytes::from_static(b"abc")).await.unwrap();
+        let begun = folder.path().join("mails/one/within").join(&sha256[..2]).join(format!("{sha256}#1"));
+        std::fs::write(&begun, b"ab").unwrap();
+        one.clear().await.unwrap();
+        assert!(!begun.exists() && !folder.path().join("mails/one").exists());
+        assert_eq!(other.get(ABC).await.unwrap(), "abc");
+        assert_eq!(one.put(Bytes::from_static(b"abc")).await.unwrap(), sha256, "it can be used again");
     }
 
     #[tokio::test]

@@ -7,10 +7,22 @@ use uuid::Uuid;
 
 use crate::{Fault, Language, language, texts};
 
+/// So many are named; whoever sent more has made one mistake many times.
+const MOST: usize = 50;
+/// What all that are named take up, bytes. A refusal travels in headers, a third longer for base64, and some clients take 8 KiB of them.
+const LARGEST: usize = 4_500;
+/// What one takes up beside its texts: tags and lengths.
+const FRAME: usize = 24;
+
 /// Collects what is wrong with the fields of a request. Each check returns a usable value, or a harmless one beside a
-/// noted violation, so that all fields are looked at before [`Fields::finish`] refuses.
+/// noted violation, so that all fields are looked at before [`Fields::finish`] refuses. Those beyond what fits into a refusal
+/// are counted.
 #[derive(Debug, Default)]
-pub struct Fields(Vec<FieldViolation>);
+pub struct Fields {
+    named: Vec<FieldViolation>,
+    size: usize,
+    more: usize,
+}
 
 impl Fields {
     /// Nothing is wrong yet.
@@ -20,16 +32,18 @@ impl Fields {
 
     /// Notes that `field` is refused for `reason`, whose text stands in `texts/*.toml`.
     pub fn refuse(&mut self, field: &str, reason: &str, metadata: &[(&'static str, String)]) {
-        let language = language::current();
-        self.0.push(FieldViolation {
-            field: field.to_owned(),
-            description: texts::text(reason, Language::En, metadata),
-            reason: reason.to_owned(),
-            localized_message: Some(LocalizedMessage {
-                locale: language.tag().to_owned(),
-                message: texts::text(reason, language, metadata),
-            }),
-        });
+        if self.more > 0 || self.named.len() == MOST {
+            self.more += 1;
+            return;
+        }
+        let violation = violation(field, reason, metadata);
+        let size = self.size + size(&violation);
+        if size > LARGEST && !self.named.is_empty() {
+            self.more = 1;
+            return;
+        }
+        self.size = size;
+        self.named.push(violation);
     }
 
     /// Text of so many characters once white space around it is gone, without control characters other than line
@@ -102,10 +116,27 @@ impl Fields {
     /// Refuses if any field was refused.
     ///
     /// # Errors
-    /// INVALID_ARGUMENT, reason INVALID_FIELDS, with every bad field.
+    /// INVALID_ARGUMENT, reason INVALID_FIELDS, with every bad field, or with the first of them and, as `more`, the number of the
+    /// others.
     pub fn finish(self) -> Result<(), Fault> {
-        if self.0.is_empty() { Ok(()) } else { Err(Fault::invalid(self.0)) }
+        if self.named.is_empty() { Ok(()) } else { Err(Fault::invalid(self.named, self.more)) }
     }
+}
+
+fn violation(field: &str, reason: &str, metadata: &[(&'static str, String)]) -> FieldViolation {
+    let language = language::current();
+    let message = texts::text(reason, language, metadata);
+    FieldViolation {
+        field: texts::shortened(field).into_owned(),
+        description: texts::text(reason, Language::En, metadata),
+        reason: reason.to_owned(),
+        localized_message: Some(LocalizedMessage { locale: language.tag().to_owned(), message }),
+    }
+}
+
+fn size(violation: &FieldViolation) -> usize {
+    let localized = violation.localized_message.as_ref().map_or(0, |text| text.locale.len() + text.message.len());
+    FRAME + violation.field.len() + violation.description.len() + violation.reason.len() + localized
 }
 
 fn is_email(value: &str) -> bool {
@@ -122,6 +153,8 @@ fn is_email(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tonic_types::StatusExt as _;
+
     use super::*;
 
     #[test]
@@ -135,6 +168,50 @@ mod tests {
         let fault = fields.finish().unwrap_err();
         let named: Vec<_> = fault.fields().iter().map(|violation| violation.field.as_str()).collect();
         assert_eq!(named, ["name", "team_id", "email", "limit", "subject"]);
+    }
+
+    /// What `status` takes up in headers, as HTTP/2 counts it (RFC 9113 section 6.5.2).
+    fn on_the_wire(status: &tonic::Status) -> usize {
+        let mut headers = http::HeaderMap::new();
+        status.add_header(&mut headers).unwrap();
+        headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+    }
+
+    #[tokio::test]
+    async fn of_thousands_of_bad_fields_the_first_are_named_and_the_others_counted() {
+        for language in Language::ALL {
+            let status = language::scope(language, async {
+                let mut fields = Fields::new();
+                for place in 0..2000 {
+                    fields.uuid(&format!("teams[0].removed_user_ids[{place}]"), "bad");
+                }
+                tonic::Status::from(fields.finish().unwrap_err())
+            });
+            let status = status.await;
+            let named = status.get_details_bad_request().unwrap().field_violations;
+            let more = status.get_details_error_info().unwrap().metadata["more"].clone();
+            assert!((20..=MOST).contains(&named.len()), "{}", named.len());
+            assert_eq!(named.len() + more.parse::<usize>().unwrap(), 2000);
+            assert_eq!(named.last().unwrap().field, format!("teams[0].removed_user_ids[{}]", named.len() - 1));
+            assert!(status.get_details_localized_message().unwrap().message.contains(&more), "{language:?}");
+            assert!(status.message().contains(&more));
+            assert!(on_the_wire(&status) < 8192, "{language:?}: {}", on_the_wire(&status));
+        }
+    }
+
+    #[test]
+    fn a_callers_own_words_are_cut_before_they_fill_a_refusal() {
+        let words = "كلمة ".repeat(100_000);
+        let mut fields = Fields::new();
+        fields.refuse(&words, "FIELD_VALUE", &[("values", words.clone())]);
+        let refusals = [
+            fields.finish().unwrap_err(),
+            Fault::new(crate::Code::AlreadyExists, "TEAM_NAME_TAKEN").with("name", words),
+        ];
+        for refusal in refusals {
+            let size = on_the_wire(&refusal.into());
+            assert!(size < 8192, "{size}");
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Errors that help: each refusal has a gRPC code, a reason for programs, and a text in the reader's language.
 //!
 //! A service's domain has one error enum; it becomes a [`Fault`], and a `Fault` becomes a [`tonic::Status`] with the
-//! details of `google.rpc`: ErrorInfo (reason and metadata), BadRequest (every bad field at once), RetryInfo (where
-//! waiting helps) and LocalizedMessage. Internal causes go to the log with the trace id and never to the caller.
+//! details of `google.rpc`: ErrorInfo (reason and metadata), BadRequest (every bad field at once, as far as a refusal has room),
+//! RetryInfo (where waiting helps) and LocalizedMessage. Internal causes go to the log with the trace id and never to the caller.
 //!
 //! ```
 //! use diwan_fault::{Code, Fault, Fields};
@@ -39,6 +39,8 @@ pub const DOMAIN: &str = "diwan";
 pub struct Fault {
     code: Code,
     reason: &'static str,
+    /// Where its text stands: under its reason, but for one that has two.
+    text: &'static str,
     metadata: Vec<(&'static str, String)>,
     fields: Vec<FieldViolation>,
     retry_after: Option<Duration>,
@@ -48,7 +50,8 @@ pub struct Fault {
 impl Fault {
     /// A refusal whose text stands in `texts/*.toml` under `reason`.
     pub fn new(code: Code, reason: &'static str) -> Self {
-        Self { code, reason, metadata: Vec::new(), fields: Vec::new(), retry_after: None, source: None }
+        let (metadata, fields) = (Vec::new(), Vec::new());
+        Self { code, reason, text: reason, metadata, fields, retry_after: None, source: None }
     }
 
     /// Something failed that the caller can do nothing about: INTERNAL, with the cause in the log only.
@@ -61,10 +64,10 @@ impl Fault {
         Self::new(Code::Unavailable, "UNAVAILABLE").retry_after(retry_after).because(source)
     }
 
-    /// Adds metadata for programs; `{key}` in the text is replaced by it.
+    /// Adds metadata for programs, cut where it would fill the refusal; `{key}` in the text is replaced by it.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl Into<String>) -> Self {
-        self.metadata.push((key, value.into()));
+        self.metadata.push((key, texts::shortened(&value.into()).into_owned()));
         self
     }
 
@@ -92,13 +95,18 @@ impl Fault {
         self.reason
     }
 
-    /// The fields that were refused.
+    /// The fields that were refused, those that are named.
     pub fn fields(&self) -> &[FieldViolation] {
         &self.fields
     }
 
-    fn invalid(fields: Vec<FieldViolation>) -> Self {
-        Self { fields, ..Self::new(Code::InvalidArgument, "INVALID_FIELDS") }
+    /// Because of `fields`, and of so many `more` that are not named.
+    fn invalid(fields: Vec<FieldViolation>, more: usize) -> Self {
+        let fault = Self { fields, ..Self::new(Code::InvalidArgument, "INVALID_FIELDS") };
+        match more {
+            0 => fault,
+            more => Self { text: "INVALID_FIELDS_AND_MORE", ..fault }.with("more", more.to_string()),
+        }
     }
 
     fn log(&self) {
@@ -129,7 +137,7 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&texts::text(self.reason, Language::En, &self.metadata))
+        f.write_str(&texts::text(self.text, Language::En, &self.metadata))
     }
 }
 
@@ -145,7 +153,7 @@ impl From<Fault> for Status {
     fn from(fault: Fault) -> Self {
         fault.log();
         let language = language::current();
-        let localized = texts::text(fault.reason, language, &fault.metadata);
+        let localized = texts::text(fault.text, language, &fault.metadata);
         Self::with_error_details(fault.code, fault.to_string(), fault.details(language, &localized))
     }
 }

@@ -30,6 +30,17 @@ static CATALOGUE: LazyLock<HashMap<String, Texts>> = LazyLock::new(|| {
     FILES.iter().flat_map(|file| toml::from_str::<HashMap<String, Texts>>(file).expect("texts/*.toml")).collect()
 });
 
+/// The longest value that a refusal repeats, bytes.
+const LONGEST: usize = 1000;
+
+/// As much of `value` as a refusal has room for: it may be what a caller sent, a whole message of it.
+pub(crate) fn shortened(value: &str) -> Cow<'_, str> {
+    if value.len() <= LONGEST {
+        return Cow::Borrowed(value);
+    }
+    Cow::Owned(format!("{}…", &value[..value.floor_char_boundary(LONGEST)]))
+}
+
 /// Whether there are texts for `reason`.
 pub(crate) fn is_known(reason: &str) -> bool {
     CATALOGUE.contains_key(reason)
@@ -45,7 +56,7 @@ pub(crate) fn text(reason: &str, language: Language, metadata: &[(&'static str, 
         Language::Pt => &texts.pt,
     };
     let filled = metadata.iter().fold(Cow::Borrowed(text.as_str()), |text, (key, value)| {
-        Cow::Owned(text.replace(&format!("{{{key}}}"), value))
+        Cow::Owned(text.replace(&format!("{{{key}}}"), &shortened(value)))
     });
     filled.into_owned()
 }

@@ -67,7 +67,7 @@ impl Channel {
         uri.path_and_query = request.uri().path_and_query().cloned();
         *request.uri_mut() = Uri::from_parts(uri)?;
         *request.version_mut() = Version::HTTP_2;
-        Ok(exchange(connection, request).await?)
+        exchange(connection, request).await
     }
 
     async fn connection(&self) -> Result<SendRequest<Bytes>, BoxError> {

@@ -24,7 +24,7 @@ use crate::{
     channel::Channel,
     context,
     deadline::{self, Limited},
-    exchange::Answer,
+    exchange::{Answer, Unsendable},
     forwarded::GATEWAY_TOKEN,
     tls::Certified,
     trace,
@@ -127,7 +127,7 @@ impl Transport {
             }
             Target::Remote(channel) => {
                 let response = channel.send(request).await;
-                response.map(|response| response.map(|body| Body::new(Unbroken(body)))).map_err(unavailable)
+                response.map(|response| response.map(|body| Body::new(Unbroken(body)))).map_err(failed)
             }
         }
     }
@@ -144,9 +144,10 @@ async fn in_time(
     }
 }
 
-/// Whatever became of the connection: nothing has been answered.
-fn unavailable(error: BoxError) -> BoxError {
-    Status::from(Fault::unavailable(error, NOT_YET)).into()
+/// Whatever became of the connection: nothing has been answered. A request that was never sent says nothing of the service.
+fn failed(error: BoxError) -> BoxError {
+    let unsendable = error.is::<Unsendable>();
+    Status::from(if unsendable { Fault::internal(error) } else { Fault::unavailable(error, NOT_YET) }).into()
 }
 
 /// The body of an answer over TCP. A connection that is lost on the way becomes a status, UNAVAILABLE as at the start of a

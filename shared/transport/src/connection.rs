@@ -18,9 +18,12 @@ const KEEPALIVE_ANSWER: Duration = Duration::from_secs(3);
 /// slow readers leave there must be little beside [`SHARED_WINDOW`].
 const WINDOW: u32 = 65_535;
 /// The most that HTTP/2 allows (RFC 9113 section 6.9.1): thousands of slow readers keep nobody else's answer back.
-const SHARED_WINDOW: u32 = (1 << 31) - 1;
-/// Of an answer; the status of a refusal is in it, with its details.
-const HEADERS: u32 = 16 * 1024;
+pub(crate) const SHARED_WINDOW: u32 = (1 << 31) - 1;
+/// Of an answer; the status of a refusal is in it, with its details. h2 ends the connection over headers of four times as much, and
+/// with it every call and stream of a whole gateway: this is for a defect, a refusal itself stays below 8 KiB (`diwan_fault::Fields`).
+const HEADERS: u32 = 1 << 20;
+/// Streams that were cancelled here of which is remembered for a second that their answers may still come.
+const CANCELLED: usize = 1 << 16;
 
 /// Begins to speak HTTP/2 over `stream`; the connection lives until either side ends it or the other one is silent.
 ///
@@ -33,6 +36,9 @@ where
     let mut builder = Builder::new();
     builder.initial_window_size(WINDOW).initial_connection_window_size(SHARED_WINDOW);
     builder.max_header_list_size(HEADERS).enable_push(false);
+    // h2 ends a connection whose peer errs too often, for as long as it lives. Ours is no stranger: what counts there is what clients
+    // do, who cancel their calls and do not read their answers, and they are counted at the gateway's front.
+    builder.max_concurrent_reset_streams(CANCELLED).max_local_error_reset_streams(None).data_frame_budget(usize::MAX);
     let (requests, mut connection) = builder.handshake(TokioIo::new(stream)).await?;
     let pings = connection.ping_pong();
     tokio::spawn(async move {

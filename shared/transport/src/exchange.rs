@@ -14,81 +14,96 @@ use h2::{Reason, RecvStream, SendStream, client::SendRequest};
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::BodyExt as _;
+use tokio::task::AbortHandle;
 use tonic::{Status, body::Body};
+
+use crate::BoxError;
 
 type Sending = SendStream<Bytes>;
 type Next = Option<Option<Result<Frame<Bytes>, Status>>>;
 
+/// A request that HTTP/2 cannot carry: nothing of it was sent.
+#[derive(Debug, thiserror::Error)]
+#[error("a request that HTTP/2 cannot carry")]
+pub(crate) struct Unsendable(#[source] h2::Error);
+
 /// Sends `request` and waits for the head of its answer. Dropping it, or the answer's body, ends the exchange (RST_STREAM).
 ///
 /// # Errors
-/// When the connection or the exchange ends before.
+/// [`Unsendable`], or when the connection or the exchange ends before.
 pub(crate) async fn exchange(
     mut connection: SendRequest<Bytes>,
     request: Request<Body>,
-) -> Result<Response<Answer>, h2::Error> {
+) -> Result<Response<Answer>, BoxError> {
     let (parts, body) = request.into_parts();
     let ends = body.is_end_stream();
-    let (answer, sending) = connection.send_request(Request::from_parts(parts, ()), ends)?;
-    if !ends {
-        send(sending, body)?;
+    let (answer, sending) = connection.send_request(Request::from_parts(parts, ()), ends).map_err(unsent)?;
+    let rest = if ends { None } else { send(sending, body)? };
+    Ok(answer.await?.map(|stream| Answer { stream, ended: false, _rest: rest }))
+}
+
+fn unsent(error: h2::Error) -> BoxError {
+    // Neither the other side nor the connection: what is left is the request.
+    if error.reason().is_none() && !error.is_io() { Unsendable(error).into() } else { error.into() }
+}
+
+/// What sends the rest of a request, for as long as somebody waits for the answer.
+struct Rest(AbortHandle);
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        self.0.abort();
     }
-    Ok(answer.await?.map(|stream| Answer { stream, ended: false }))
 }
 
 /// Sends what is at hand; the rest follows beside the answer.
-fn send(mut sending: Sending, mut body: Body) -> Result<(), h2::Error> {
+fn send(mut sending: Sending, mut body: Body) -> Result<Option<Rest>, h2::Error> {
     let mut held = None;
     loop {
         let next = if body.is_end_stream() { Some(None) } else { body.frame().now_or_never() };
         match next {
-            Some(None) => return sending.send_data(held.unwrap_or_default(), true),
+            Some(None) => return sending.send_data(held.unwrap_or_default(), true).map(|()| None),
             Some(Some(Ok(frame))) if frame.is_data() && held.is_none() => held = frame.into_data().ok(),
             next => {
-                tokio::spawn(follow(sending, body, held, next));
-                return Ok(());
+                let following = tokio::spawn(follow(sending, body, held.unwrap_or_default(), next));
+                return Ok(Some(Rest(following.abort_handle())));
             }
         }
     }
 }
 
-/// Sends a request as it comes, no faster than the service takes it, until its end or until the service has no use for it any more.
-async fn follow(mut sending: Sending, mut body: Body, held: Option<Bytes>, mut next: Next) {
-    if let Some(data) = held
-        && send_data(&mut sending, data).await.is_none()
-    {
-        return;
-    }
+/// Sends `data` and the rest of a request as it comes, no faster than the service takes it, until its end or until the service has no use
+/// for it any more. It looks one piece ahead: whoever breaks off is heard while there is no room for what he sent before.
+async fn follow(mut sending: Sending, mut body: Body, mut data: Bytes, mut next: Next) {
     loop {
-        let frame = if let Some(frame) = next.take() {
-            frame
-        } else {
-            tokio::select! {
-                frame = body.frame() => frame,
-                _ = poll_fn(|cx| sending.poll_reset(cx)) => return,
-            }
-        };
         // An error of sending means that the exchange is over; whoever waits for the answer is told.
-        let goes_on = match frame.map(|frame| frame.map(Frame::into_data)) {
-            Some(Ok(Ok(data))) => send_data(&mut sending, data).await,
-            Some(Ok(Err(frame))) => return drop(frame.into_trailers().map(|trailers| sending.send_trailers(trailers))),
-            Some(Err(_)) => return sending.send_reset(Reason::CANCEL),
-            None => return drop(sending.send_data(Bytes::new(), true)),
-        };
-        if goes_on.is_none() {
-            return;
+        match next.take_if(|next| data.is_empty() || matches!(next, Some(Err(_)))) {
+            Some(Some(Err(_))) => return sending.send_reset(Reason::CANCEL),
+            Some(Some(Ok(frame))) if frame.is_data() => data = frame.into_data().unwrap_or_default(),
+            // A request of gRPC ends without trailers, and a service that has answered already ends the connection over them.
+            Some(Some(Ok(_)) | None) => return drop(sending.send_data(Bytes::new(), true)),
+            None => {}
+        }
+        let wanted = data.len();
+        tokio::select! {
+            room = poll_fn(|cx| poll_room(&mut sending, wanted, cx)) => {
+                let Some(room) = room else { return };
+                if sending.send_data(data.split_to(room.min(wanted)), false).is_err() {
+                    return;
+                }
+            }
+            frame = body.frame(), if next.is_none() => next = Some(frame),
         }
     }
 }
 
-/// Sends `data` as there is room for it; `None`: the exchange is over.
-async fn send_data(sending: &mut Sending, mut data: Bytes) -> Option<()> {
-    while !data.is_empty() {
-        sending.reserve_capacity(data.len());
-        let room = poll_fn(|cx| sending.poll_capacity(cx)).await?.ok()?;
-        sending.send_data(data.split_to(room.min(data.len())), false).ok()?;
+/// Room for `wanted` bytes, or for some of them; `None` when the exchange is over, which is all that is waited for where none is wanted.
+fn poll_room(sending: &mut Sending, wanted: usize, cx: &mut Context<'_>) -> Poll<Option<usize>> {
+    if wanted == 0 {
+        return sending.poll_reset(cx).map(|_| None);
     }
-    Some(())
+    sending.reserve_capacity(wanted);
+    sending.poll_capacity(cx).map(|room| room.and_then(Result::ok))
 }
 
 /// The body of an answer.
@@ -96,6 +111,7 @@ pub(crate) struct Answer {
     stream: RecvStream,
     /// Whether only the trailers may still come.
     ended: bool,
+    _rest: Option<Rest>,
 }
 
 impl HttpBody for Answer {

@@ -21,7 +21,7 @@ use tokio::{
 };
 use tonic::body::Body;
 
-use crate::{Front, jwks, preread::Preread, tls::Certified, web};
+use crate::{Front, connection::SHARED_WINDOW, jwks, preread::Preread, tls::Certified, web};
 
 const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
@@ -29,6 +29,10 @@ const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
 const CLIENTS_STREAMS: u32 = 1024;
 /// Between services one connection carries a whole gateway, which has limits of its own: here only what a defect would open is stopped.
 const SERVICES_STREAMS: u32 = 1 << 20;
+/// The head of a request over HTTP/1.1, bytes: as much as hyper takes over HTTP/2.
+const HEAD: usize = 16 * 1024;
+/// What lies here of an answer whose reader takes nothing, bytes; hyper would take 400 KiB.
+const UNSENT: usize = 64 * 1024;
 /// What every client of HTTP/2 says first (RFC 9113 section 3.4), and how long he may take; no call of gRPC-Web is shorter.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PREFACE_LIMIT: Duration = Duration::from_secs(10);
@@ -127,13 +131,20 @@ fn http2<I: Read + Write + Unpin + 'static>(
     connection: Connection,
     front: Front,
 ) -> impl GracefulConnection<Error = hyper::Error> {
-    let streams = if front.audited.is_some() { SERVICES_STREAMS } else { CLIENTS_STREAMS };
-    http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE_ANSWER)
-        .max_concurrent_streams(streams)
-        .serve_connection(stream, service_fn(move |request| respond(front.clone(), connection.clone(), request)))
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.timer(TokioTimer::new()).keep_alive_interval(KEEPALIVE).keep_alive_timeout(KEEPALIVE_ANSWER);
+    builder.max_send_buf_size(UNSENT).max_concurrent_streams(CLIENTS_STREAMS);
+    if front.audited.is_some() {
+        between_services(&mut builder);
+    }
+    builder.serve_connection(stream, service_fn(move |request| respond(front.clone(), connection.clone(), request)))
+}
+
+/// One connection carries everybody's calls, and its peer is no stranger: h2's bounds against hostile peers would end it for all when
+/// one client cancels many calls at a time, or when a method takes its time to read a request. Strangers meet them at the gateway.
+fn between_services(builder: &mut http2::Builder<TokioExecutor>) {
+    builder.max_concurrent_streams(SERVICES_STREAMS).initial_connection_window_size(SHARED_WINDOW);
+    builder.max_pending_accept_reset_streams(usize::MAX).max_local_error_reset_streams(None);
 }
 
 fn http1<I: Read + Write + Unpin + 'static>(
@@ -143,6 +154,8 @@ fn http1<I: Read + Write + Unpin + 'static>(
 ) -> impl GracefulConnection<Error = hyper::Error> {
     http1::Builder::new()
         .timer(TokioTimer::new())
+        .max_header_size(HEAD)
+        .max_buf_size(UNSENT)
         .serve_connection(stream, service_fn(move |request| respond(front.clone(), connection.clone(), request)))
 }
 

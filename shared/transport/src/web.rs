@@ -25,8 +25,15 @@ const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
 const RESPONSE_HEADERS: HeaderValue = HeaderValue::from_static("grpc-status, grpc-message, grpc-status-details-bin");
 /// How long a browser need not ask again, seconds.
 const REMEMBERED: HeaderValue = HeaderValue::from_static("7200");
-/// These are between two neighbours and have no meaning in HTTP/2 (RFC 9113 section 8.2.2).
-const OF_THE_CONNECTION: [HeaderName; 4] = [CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE];
+/// These are between two neighbours, and a request that bears one does not go out over HTTP/2 (RFC 9113 section 8.2.2).
+const OF_THE_CONNECTION: [HeaderName; 6] = [
+    CONNECTION,
+    HOST,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
 
 /// The origins whose pages may call, e.g. `https://app.example.com`.
 #[derive(Clone, Debug)]
@@ -84,8 +91,12 @@ fn unmeasured(mut answer: Response<Body>) -> Response<Body> {
     answer.map(|body| Body::new(body.map_frame(|frame| frame)))
 }
 
+/// Takes away what is between two neighbours, also what `Connection` names as such (RFC 9110 section 7.6.1).
 fn without_connection(headers: &mut HeaderMap) {
-    for name in OF_THE_CONNECTION {
+    let named = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named: Vec<HeaderName> =
+        named.flat_map(|value| value.split(',')).flat_map(|name| name.trim().parse()).collect();
+    for name in named.into_iter().chain(OF_THE_CONNECTION) {
         headers.remove(name);
     }
 }
@@ -112,6 +123,24 @@ fn empty(status: StatusCode) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_between_two_neighbours_goes_no_further() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Hop ,nonsense name"),
+            ("connection", "x-other"),
+            ("keep-alive", "1"),
+            ("proxy-connection", "x"),
+            ("x-hop", "1"),
+            ("x-other", "1"),
+            ("x-end", "1"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        without_connection(&mut headers);
+        assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-end"]);
+    }
 
     #[test]
     fn origins_are_whole_and_never_a_wildcard() {

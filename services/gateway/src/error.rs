@@ -42,6 +42,9 @@ pub(crate) enum Error {
     /// A message is longer than the limit, in bytes.
     #[error("a message is longer than {0} bytes")]
     MessageTooLarge(usize),
+    /// The headers of a request are more than the limit, in bytes.
+    #[error("the headers of a request are more than {0} bytes")]
+    HeadersTooLarge(usize),
 }
 
 /// A service that sheds load has worked off what it holds within about that.
@@ -74,6 +77,9 @@ impl From<Error> for Fault {
             Error::MessageTooLarge(limit) => {
                 Self::new(Code::ResourceExhausted, "MESSAGE_TOO_LARGE").with("limit", limit.to_string())
             }
+            Error::HeadersTooLarge(limit) => {
+                Self::new(Code::ResourceExhausted, "HEADERS_TOO_LARGE").with("limit", limit.to_string())
+            }
         }
     }
 }
@@ -100,6 +106,7 @@ mod tests {
             Error::Overloaded("team"),
             Error::Down { service: "team", retry_after },
             Error::MessageTooLarge(1),
+            Error::HeadersTooLarge(1),
         ] {
             let fault = Fault::from(error);
             assert!(diwan_fault::has_texts(fault.reason()), "{}", fault.reason());

@@ -66,8 +66,9 @@ pub(crate) struct Forward {
 }
 
 impl Forward {
-    /// Takes the call off its caller's limits; what it gives has to live as long as the answer does.
+    /// Takes the call off its caller's limits, if a service would take it; what it gives has to live as long as the answer does.
     fn admit(&self, request: &Request<Body>) -> Result<Option<OpenStream>, Error> {
+        outside::bounded(request)?;
         // Health is in no table: who watches over the gateway is never turned away.
         let Some(method) = self.methods.of(request.uri().path()) else { return Ok(None) };
         let caller = request.extensions().get().unwrap_or(&access::Caller::Nobody);

@@ -1,12 +1,30 @@
-//! What a client may not say: metadata that services take from one another.
+//! What a client may not say: metadata that services take from one another, and more of it than they take.
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, Request};
+
+use crate::error::Error;
 
 /// Ours. A service's token, the gateway's word on a client, and whatever comes to be: nothing of it comes from outside.
 const OURS: [&str; 2] = ["diwan-", "x-diwan-"];
 /// Reserved for gRPC itself (gRPC over HTTP/2, "Requests"); of these a client sends the ones below, and the rest is for the inside.
 const RESERVED: &str = "grpc-";
 const CLIENTS: [&str; 3] = ["grpc-timeout", "grpc-encoding", "grpc-accept-encoding"];
+
+/// The most headers of a request, bytes as HTTP/2 counts them (RFC 9113 section 6.5.2). A service takes 16 KiB, some of it from the
+/// gateway itself; it would refuse more without a word, and end the connection, everybody's, over four times as much.
+const LARGEST: usize = 12 * 1024;
+/// What HTTP/2 counts for each beside its name and its value, bytes.
+const EACH: usize = 32;
+
+/// Refuses a request that no service would take.
+///
+/// # Errors
+/// [`Error::HeadersTooLarge`].
+pub(crate) fn bounded<B>(request: &Request<B>) -> Result<(), Error> {
+    let path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    let sizes = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + EACH);
+    if path + sizes.sum::<usize>() > LARGEST { Err(Error::HeadersTooLarge(LARGEST)) } else { Ok(()) }
+}
 
 /// Takes it away.
 pub(crate) fn strip(headers: &mut HeaderMap) {
@@ -25,6 +43,17 @@ fn is_internal(name: &HeaderName) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_short_headers_and_a_long_path_count_as_one_long_header_does() {
+        let fits = |headers: usize, value: usize, path: usize| {
+            let request = Request::builder().uri(format!("/{}", "p".repeat(path)));
+            let add = |request: http::request::Builder, i| request.header(format!("x-{i:04}"), "v".repeat(value));
+            bounded(&(0..headers).fold(request, add).body(()).unwrap()).is_ok()
+        };
+        assert_eq!([fits(0, 0, 100), fits(1, 12_000, 100), fits(200, 10, 100)], [true; 3]);
+        assert_eq!([fits(0, 0, 12_500), fits(1, 12_500, 0), fits(300, 10, 0)], [false; 3]);
+    }
 
     #[test]
     fn what_is_ours_goes_and_what_is_the_clients_stays() {

@@ -21,7 +21,7 @@ use streams::{Most, Streams};
 /// Buckets in memory, some ten megabytes.
 const CAPACITY: usize = 131_072;
 const STREAMS_OF_USER: usize = 20;
-/// What a gateway keeps of slow readers in all is a few hundred megabytes at most.
+/// What a gateway keeps of readers who take nothing is a gigabyte at most: for each 64 KiB from a service, and as much towards a client.
 const STREAMS: usize = 8192;
 
 /// Whose bucket.

@@ -9,6 +9,7 @@ mod failures;
 mod limits;
 mod load;
 mod messages;
+mod neighbours;
 mod smuggling;
 mod support;
 mod traces;

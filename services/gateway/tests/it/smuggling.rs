@@ -2,7 +2,6 @@
 
 use std::{
     future::ready,
-    net::SocketAddr,
     sync::{Arc, Mutex},
 };
 
@@ -16,14 +15,9 @@ use diwan_testkit::{Person, World, reason};
 use diwan_transport::{Front, Network, Peer, SERVICES};
 use http::HeaderMap;
 use http_body_util::{BodyExt as _, Full};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time::timeout,
-};
 use tonic::{Code, Request, body::Body, codegen::Service as _};
 
-use crate::support::{LIMIT, Scripted, encoded, gateway_to, good, listen, somebody, world};
+use crate::support::{Scripted, encoded, gateway_to, good, listen, posted, somebody, world};
 
 /// The headers of the last call, as a service saw them.
 #[derive(Clone, Default)]
@@ -71,6 +65,7 @@ pub async fn both(world: &World, seen: &Seen) -> [(&'static str, Front); 2] {
     [("local", gateway_to(world, world.network.clone(), &[]).await), ("remote", remote)]
 }
 
+const LIST_TEAMS: &str = "/diwan.team.v1.TeamService/ListTeams";
 const INNER: [&str; 7] = [
     "diwan-origin-bin",
     "diwan-whatever-comes",
@@ -160,7 +155,7 @@ async fn a_timeout_that_cannot_be_read_is_refused_before_any_service_works_witho
 /// The status of a raw call of `ListTeams` with these headers, and with these trailers behind its message.
 async fn call(mut front: Front, headers: &[(&str, &str)], trailers: HeaderMap) -> Option<String> {
     let body = Full::new(encoded(&ListTeamsRequest::default())).with_trailers(ready(Some(Ok(trailers))));
-    let request = http::Request::post("http://diwan/diwan.team.v1.TeamService/ListTeams");
+    let request = http::Request::post(format!("http://diwan{LIST_TEAMS}"));
     let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
     let request = request.header("content-type", "application/grpc").body(Body::new(body)).unwrap();
     let answer = front.call(request).await.unwrap();
@@ -243,20 +238,6 @@ async fn internal_metadata_in_another_spelling_reaches_no_service() {
     }
 }
 
-/// Writes a call as it stands on the wire of HTTP/1.1, and returns what is answered.
-async fn written(address: SocketAddr, headers: &[(&str, &str)], body: &[u8]) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let length = body.len().to_string();
-    let headers = headers.iter().copied().chain([("Content-Length", &*length)]);
-    let lines: String = headers.flat_map(|(name, value)| [name, ": ", value, "\r\n"]).collect();
-    let first = "POST /diwan.team.v1.TeamService/ListTeams HTTP/1.1\r\nHost: diwan\r\nConnection: close\r\n";
-    let head = [first, &lines, "\r\n"].concat();
-    stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
-    let mut answer = Vec::new();
-    timeout(LIMIT, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
-    String::from_utf8_lossy(&answer).into_owned()
-}
-
 #[tokio::test]
 async fn internal_metadata_in_upper_case_on_the_wire_of_http1_reaches_no_service() {
     let (world, seen) = (world([]), Seen::default());
@@ -277,7 +258,7 @@ async fn internal_metadata_in_upper_case_on_the_wire_of_http1_reaches_no_service
         ("Grpc-Previous-Rpc-Attempts", "7"),
     ];
     let headers: Vec<_> = odd.into_iter().chain([web, ("AUTHORIZATION", &*bearer)]).collect();
-    let answer = written(address, &headers, &message).await;
+    let answer = posted(address, LIST_TEAMS, &headers, &message).await;
     assert!(answer.contains("grpc-status:0") || answer.contains("grpc-status: 0"), "{answer}");
     let reached: Vec<_> = odd[1..].iter().filter(|(name, _)| seen.has(name)).collect();
     assert_eq!(reached, Vec::<&(&str, &str)>::new());
@@ -285,7 +266,7 @@ async fn internal_metadata_in_upper_case_on_the_wire_of_http1_reaches_no_service
 
     *seen.0.lock().unwrap() = HeaderMap::new();
     for token in [&*stolen, "forged"] {
-        let refused = written(address, &[web, ("DIWAN-SERVICE-TOKEN", token)], &message).await;
+        let refused = posted(address, LIST_TEAMS, &[web, ("DIWAN-SERVICE-TOKEN", token)], &message).await;
         assert!(refused.contains("grpc-status: 16"), "{refused}");
         assert!(seen.0.lock().unwrap().is_empty(), "it reached a service");
     }

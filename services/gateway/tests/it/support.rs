@@ -20,9 +20,14 @@ use diwan_proto::{
 };
 use diwan_runtime::{Env, SystemClock};
 use diwan_testkit::{Person, World, reason};
-use diwan_transport::{Front, GrpcService, Network, bind, serve};
+use diwan_transport::{Front, GrpcService, Network, SERVICES, bind, serve};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Full};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 use tonic::{Status, body::Body};
 use tonic_types::StatusExt as _;
 
@@ -144,4 +149,27 @@ pub async fn listen(world: &World, gateway: Front) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     tokio::spawn(serve(listener, gateway, world.drain.clone(), Duration::ZERO));
     address
+}
+
+/// A network in which `service` is at `address` and nobody at the others'.
+pub fn remote(service: &str, address: SocketAddr) -> Network {
+    let env = SERVICES.into_iter().fold(Env::default(), |env, name| {
+        let address = if name == service { address } else { ([127, 0, 0, 1], 1).into() };
+        env.with(format!("DIWAN_{}_ADDRESS", name.to_uppercase()), format!("http://{address}"))
+    });
+    Network::remote(&env).unwrap()
+}
+
+/// Writes a call as it stands on the wire of HTTP/1.1, and returns what is answered, also where the other side does not read to the end.
+pub async fn posted(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let length = body.len().to_string();
+    let headers = headers.iter().copied().chain([("Content-Length", &*length)]);
+    let lines: String = headers.flat_map(|(name, value)| [name, ": ", value, "\r\n"]).collect();
+    let head = format!("POST {path} HTTP/1.1\r\nHost: diwan\r\nConnection: close\r\n{lines}\r\n");
+    let written = stream.write_all(&[head.as_bytes(), body].concat()).await;
+    let mut answer = Vec::new();
+    let read = timeout(LIMIT, stream.read_to_end(&mut answer)).await.unwrap();
+    assert!(!answer.is_empty(), "{written:?}, {read:?}");
+    String::from_utf8_lossy(&answer).into_owned()
 }

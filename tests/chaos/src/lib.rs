@@ -29,7 +29,7 @@ mod watch;
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -41,6 +41,7 @@ use tokio::time::{sleep, timeout};
 use crate::{
     stage::{Processes, Stage},
     tally::Counts,
+    watch::Looks,
 };
 
 /// How long a stage of the run may take that has no limit of its own.
@@ -67,8 +68,6 @@ pub struct Plan {
     pub seed: u64,
     /// After so long the run has failed.
     pub limit: Duration,
-    /// Whether the files of the installation stay when something is wrong.
-    pub keep: bool,
     /// So often something may be tried that never succeeds.
     pub futile: u64,
     /// Causes of transitions that must not be missing in the end.
@@ -111,7 +110,6 @@ impl Plan {
             kills: 3,
             seed,
             limit: Duration::from_mins(8),
-            keep: false,
             futile: 20,
             causes: &["ARRIVAL", "AUTOMATIC", "REOPENED", "WOKEN", "BOT_HANDED_OVER"],
         }
@@ -129,7 +127,6 @@ impl Plan {
             kills: 50,
             seed,
             limit: Duration::from_mins(90),
-            keep: false,
             futile: 0,
             causes: &CAUSES,
         }
@@ -174,50 +171,49 @@ pub struct Summary {
     pub took: Duration,
     /// Everything that is wrong.
     pub violations: Vec<String>,
-    /// The files of the installation, if they were to stay and something is wrong.
+    /// The files of the installation: databases and logs. They stay where something is wrong.
     pub kept: Option<PathBuf>,
 }
 
-/// Runs a plan. `show` is told now and then where it stands.
+/// Runs a plan. `show` is told now and then where it stands. The files of the installation are gone afterwards, unless something is
+/// wrong.
 ///
 /// # Errors
-/// When the installation does not start, a call finds no end, or the plan's limit is over.
+/// When the installation does not start, a call finds no end, or the plan's limit is over. Its text says where the files are.
 pub async fn run(plan: &Plan, show: impl Fn(Progress) + Sync) -> Result<Summary, Failure> {
-    let ran = timeout(plan.limit, perform(plan, &show));
-    ran.await.map_err(|_| format!("not over within {:?}", plan.limit))?
+    let home = tempfile::Builder::new().prefix("diwan-chaos-").tempdir()?;
+    let ran = timeout(plan.limit, perform(plan, home.path(), &show)).await;
+    match ran.unwrap_or_else(|_| Err(format!("not over within {:?}", plan.limit).into())) {
+        Ok(summary) if summary.violations.is_empty() => {
+            home.close()?;
+            Ok(summary)
+        }
+        Ok(summary) => Ok(Summary { kept: Some(home.keep()), ..summary }),
+        Err(error) => Err(format!("{error}; its files are in {}", home.keep().display()).into()),
+    }
 }
 
-async fn perform(plan: &Plan, show: &(impl Fn(Progress) + Sync)) -> Result<Summary, Failure> {
-    let at = |what, done| Progress { what, done, kills: 0, crashes: 0 };
-    show(at("starting", 0));
-    let mut processes = stage::start(plan).await?;
-    processes.home.disable_cleanup(plan.keep);
+async fn perform(plan: &Plan, home: &Path, show: &(impl Fn(Progress) + Sync)) -> Result<Summary, Failure> {
+    show(Progress { what: "starting", done: 0, kills: 0, crashes: 0 });
+    let mut processes = stage::start(plan, home).await?;
     let stage = Arc::new(Stage::set(plan, &processes).await?);
     let pool = watch::open(processes.installation.database_url("conversation")).await?;
     watch::set(&pool).await?;
     let mut desks = desk::open(&stage);
     timeout(BEGINNING, overseen(&stage)).await.map_err(|_| "the owner's stream does not stand")?;
     let begun = Instant::now();
-    let (worked, disturbed, looks, ()) = tokio::join!(
-        work(&stage, plan),
-        processes.disturb(&stage, plan),
-        watch::look(&stage, &pool),
-        report(&stage, show)
-    );
+    let looks = operate(&mut processes, &stage, plan, &pool, show).await?;
     let took = begun.elapsed();
-    worked?;
-    disturbed?;
     let mut violations = end(&stage, &processes, &pool, show).await?;
     show(stage.progress("going home"));
     desks.shutdown().await;
     violations.extend(settle::vanish(&pool).await?);
-    violations.extend(stage.tally.never_done(plan.futile));
     let causes = causes(&pool).await?;
-    let missing = plan.causes.iter().filter(|cause| !causes.contains_key(**cause));
-    violations.extend(missing.map(|cause| format!("nothing changed by {cause}")));
-    let homeless = (looks.homeless > 0)
-        .then(|| format!("{} of {} looks found a conversation without an active team", looks.homeless, looks.count));
-    let summary = Summary {
+    violations.extend(missing(plan, &stage, &causes, &looks));
+    pool.close().await;
+    // Whoever runs on would write into the folder while it is removed.
+    violations.extend(processes.installation.stop().await.err().map(|error| format!("its end: {error}")));
+    Ok(Summary {
         operations: stage.tally.operations(),
         causes,
         repeats: stage.tally.repeats(),
@@ -225,14 +221,36 @@ async fn perform(plan: &Plan, show: &(impl Fn(Progress) + Sync)) -> Result<Summa
         crashes: stage.crashes.load(Ordering::SeqCst),
         looks: looks.count,
         took,
-        violations: violations.into_iter().chain(homeless).collect(),
-        kept: plan.keep.then(|| processes.home.path().to_owned()),
-    };
-    if summary.violations.is_empty() {
-        processes.home.disable_cleanup(false);
-        return Ok(Summary { kept: None, ..summary });
+        violations,
+        kept: None,
+    })
+}
+
+/// The operations, while replicas are killed and somebody looks on.
+async fn operate(
+    processes: &mut Processes,
+    stage: &Arc<Stage>,
+    plan: &Plan,
+    pool: &sqlx::PgPool,
+    show: &(impl Fn(Progress) + Sync),
+) -> Result<Looks, Failure> {
+    let (worked, disturbed, looks, ()) =
+        tokio::join!(work(stage, plan), processes.disturb(stage, plan), watch::look(stage, pool), report(stage, show));
+    worked?;
+    disturbed?;
+    Ok(looks)
+}
+
+/// What never happened, and what was seen while everything went on.
+fn missing(plan: &Plan, stage: &Stage, causes: &BTreeMap<String, i64>, looks: &Looks) -> Vec<String> {
+    let mut missing = stage.tally.never_done(plan.futile);
+    let absent = plan.causes.iter().filter(|cause| !causes.contains_key(**cause));
+    missing.extend(absent.map(|cause| format!("nothing changed by {cause}")));
+    if looks.homeless > 0 {
+        missing
+            .push(format!("{} of {} looks found a conversation without an active team", looks.homeless, looks.count));
     }
-    Ok(summary)
+    missing
 }
 
 /// Lets everything end, and finds what is wrong.

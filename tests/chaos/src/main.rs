@@ -25,9 +25,6 @@ struct Arguments {
     /// The form that the tests run.
     #[arg(long)]
     short: bool,
-    /// Leaves databases and logs when something is wrong.
-    #[arg(long)]
-    keep: bool,
 }
 
 #[tokio::main]
@@ -38,7 +35,6 @@ async fn main() -> ExitCode {
     if let Some(operations) = arguments.operations {
         plan = plan.of(operations);
     }
-    plan.keep = arguments.keep;
     println!(
         "{} replicas, {} clients, {} operations, {} agents in {} teams, seed {seed}",
         plan.replicas, plan.clients, plan.operations, plan.agents, plan.teams

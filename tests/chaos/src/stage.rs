@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -26,7 +27,6 @@ use diwan_proto::{
     team::v1::{CreateTeamRequest, ListTeamsRequest, team_service_client::TeamServiceClient},
 };
 use diwan_runtime::SystemClock;
-use tempfile::TempDir;
 use tokio::sync::Mutex;
 use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
@@ -79,16 +79,15 @@ pub(crate) struct Processes {
     pub(crate) installation: Installation,
     /// Of each replica its name and address.
     pub(crate) replicas: Vec<(String, SocketAddr)>,
-    pub(crate) home: TempDir,
+    home: PathBuf,
 }
 
-/// Starts Diwan, with so many replicas of the conversation service.
-pub(crate) async fn start(plan: &Plan) -> Result<Processes, Failure> {
-    let home = tempfile::Builder::new().prefix("diwan-chaos-").tempdir()?;
-    keys::ensure(&home.path().join("keys"), &keys::ISSUERS)?;
+/// Starts Diwan in a folder, with so many replicas of the conversation service.
+pub(crate) async fn start(plan: &Plan, home: &Path) -> Result<Processes, Failure> {
+    keys::ensure(&home.join("keys"), &keys::ISSUERS)?;
     let options = Options {
         topology: Topology::Separate,
-        home: home.path().to_owned(),
+        home: home.to_owned(),
         postgres: postgres_programs()?,
         settings: settings().collect(),
     };
@@ -100,7 +99,7 @@ pub(crate) async fn start(plan: &Plan) -> Result<Processes, Failure> {
         let address = installation.replica("conversation", &name, &[], &[])?;
         replicas.push((name, address));
     }
-    Ok(Processes { installation, replicas, home })
+    Ok(Processes { installation, replicas, home: home.to_owned() })
 }
 
 /// Nobody is slowed down, and whoever is gone is so after a second.
@@ -125,7 +124,7 @@ impl Stage {
     pub(crate) async fn set(plan: &Plan, processes: &Processes) -> Result<Self, Failure> {
         let door = Door::open(processes.installation.gateway()).await?;
         let owner = sign_up(&door).await?;
-        let folder = processes.home.path().join("keys");
+        let folder = processes.home.join("keys");
         let load = |issuer| Signer::load(&folder, issuer, SystemClock::shared());
         let mut stage = Self {
             gateway: lazy(processes.installation.gateway())?,
@@ -301,7 +300,7 @@ async fn sign_up(door: &Door) -> Result<Person, Failure> {
 /// The token in an invitation, from the folder where mail goes.
 async fn invitation(processes: &Processes, email: &str) -> Result<String, Failure> {
     let look = || {
-        let mails = std::fs::read_dir(processes.home.path().join("mail-out")).ok()?.filter_map(Result::ok);
+        let mails = std::fs::read_dir(processes.home.join("mail-out")).ok()?.filter_map(Result::ok);
         mails.filter_map(|file| std::fs::read(file.path()).ok()).find_map(|raw| {
             let mail = mail_parser::MessageParser::default().parse(&raw)?;
             let text = mail.body_text(0)?;

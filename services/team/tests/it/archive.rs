@@ -10,7 +10,12 @@ use tonic::{Code, Status};
 
 use crate::support::{Teams, named};
 
-async fn archive(teams: &Teams, replica: usize, team: &str, receiving: &str) -> Result<ArchiveTeamResponse, Status> {
+pub async fn archive(
+    teams: &Teams,
+    replica: usize,
+    team: &str,
+    receiving: &str,
+) -> Result<ArchiveTeamResponse, Status> {
     let message = ArchiveTeamRequest {
         request_id: ids::new_id().to_string(),
         team_id: team.into(),

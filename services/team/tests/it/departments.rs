@@ -20,7 +20,7 @@ fn client(teams: &Teams, replica: usize) -> DepartmentServiceClient<Transport> {
     DepartmentServiceClient::new(teams.worlds[replica % 2].to("team"))
 }
 
-async fn create(teams: &Teams, name: &str, parent: &str) -> Result<Department, Status> {
+pub async fn create(teams: &Teams, name: &str, parent: &str) -> Result<Department, Status> {
     create_for(teams, name, parent, teams.owner.user).await
 }
 
@@ -35,7 +35,7 @@ async fn create_for(teams: &Teams, name: &str, parent: &str, head: Uuid) -> Resu
     Ok(client(teams, 0).create_department(request).await?.into_inner().department.unwrap())
 }
 
-async fn move_below(teams: &Teams, replica: usize, id: &str, parent: &str) -> Result<Department, Status> {
+pub async fn move_below(teams: &Teams, replica: usize, id: &str, parent: &str) -> Result<Department, Status> {
     let department = Department { id: id.into(), parent_id: parent.into(), ..Department::default() };
     let message = UpdateDepartmentRequest {
         request_id: ids::new_id().to_string(),

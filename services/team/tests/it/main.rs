@@ -12,6 +12,7 @@ mod fallback;
 mod hours;
 mod joining;
 mod leads;
+mod locks;
 mod memberships;
 mod support;
 mod teams;

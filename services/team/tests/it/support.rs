@@ -1,6 +1,12 @@
 //! Two replicas of team on one database, and who calls them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use diwan_proto::{
     common::v1::PageRequest,
@@ -17,6 +23,7 @@ use diwan_testkit::{FakeFeed, Person, TestDatabase, World, eventually};
 use diwan_transport::Transport;
 use jiff::Timestamp;
 use prost::{Message, Name};
+use sqlx::{AssertSqlSafe, PgTransaction};
 use tonic::{Request, Status};
 use uuid::Uuid;
 
@@ -145,6 +152,34 @@ impl Teams {
     pub async fn archive(&self, team: &str) {
         let query = sqlx::query("update teams set archived_at = now() where id = $1");
         query.bind(team.parse::<Uuid>().unwrap()).execute(&self.database.pool).await.unwrap();
+    }
+
+    /// A transaction of another call, in the middle of it: it has done these statements and has not committed.
+    pub async fn in_the_middle_of(&self, statements: String) -> PgTransaction<'static> {
+        let mut open = self.database.pool.begin().await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *open).await.unwrap();
+        open
+    }
+
+    /// Lets `first` commit as soon as `second` waits for somebody, or has gone on without.
+    pub async fn overtake<T>(&self, first: PgTransaction<'static>, second: impl Future<Output = T>) -> T {
+        let gone_on = AtomicBool::default();
+        let second = async {
+            let answer = second.await;
+            gone_on.store(true, Ordering::SeqCst);
+            answer
+        };
+        let overtaken = async {
+            eventually("the second one waits, or has not waited", Duration::from_secs(30), async || {
+                let waits = "select exists (select from pg_stat_activity where cardinality(pg_blocking_pids(pid)) > 0
+                                                and datname = current_database())";
+                gone_on.load(Ordering::SeqCst)
+                    || sqlx::query_scalar(waits).fetch_one(&self.database.pool).await.unwrap()
+            })
+            .await;
+            first.commit().await.unwrap();
+        };
+        tokio::join!(second, overtaken).0
     }
 
     /// Identity says what a user is, and team has heard of it.

@@ -19,6 +19,9 @@ pub(crate) enum Error {
     /// More open streams than one user gets.
     #[error("a user has {0} streams open")]
     TooManyStreams(usize),
+    /// More open streams than one account gets.
+    #[error("an account has {0} streams open")]
+    TooManyStreamsOfAccount(usize),
     /// More open streams than the gateway carries.
     #[error("{0} streams are open")]
     TooManyStreamsInAll(usize),
@@ -61,6 +64,9 @@ impl From<Error> for Fault {
             Error::TooManyStreams(limit) => Self::new(Code::ResourceExhausted, "TOO_MANY_STREAMS")
                 .with("limit", limit.to_string())
                 .retry_after(STREAM_PAUSE),
+            Error::TooManyStreamsOfAccount(limit) => Self::new(Code::ResourceExhausted, "TOO_MANY_STREAMS_OF_ACCOUNT")
+                .with("limit", limit.to_string())
+                .retry_after(STREAM_PAUSE),
             Error::TooManyStreamsInAll(_) => {
                 Self::new(Code::ResourceExhausted, "GATEWAY_FULL").retry_after(STREAM_PAUSE)
             }
@@ -100,6 +106,7 @@ mod tests {
         for error in [
             Error::RateLimited { scope: "user", retry_after },
             Error::TooManyStreams(1),
+            Error::TooManyStreamsOfAccount(1),
             Error::TooManyStreamsInAll(1),
             Error::RequestUnfinished(Duration::from_secs(1)),
             Error::TooManyUnfinished,

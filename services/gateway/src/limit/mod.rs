@@ -23,6 +23,8 @@ const CAPACITY: usize = 131_072;
 const STREAMS_OF_USER: usize = 20;
 /// What a gateway keeps of readers who take nothing is a gigabyte at most: for each 64 KiB from a service, and as much towards a client.
 const STREAMS: usize = 8192;
+/// Which part of all streams one account gets: its admins make as many principals as users, and each has as many streams as one.
+const PART_OF_ACCOUNT: usize = 8;
 
 /// Whose bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,8 +54,8 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// From `DIWAN_GATEWAY_LIMIT_<ADDRESS|USER|ACCOUNT>_<SIGN_IN|READ|WRITE|STREAM>`, `DIWAN_GATEWAY_STREAMS_PER_USER`
-    /// and `DIWAN_GATEWAY_STREAMS`.
+    /// From `DIWAN_GATEWAY_LIMIT_<ADDRESS|USER|ACCOUNT>_<SIGN_IN|READ|WRITE|STREAM>`, `DIWAN_GATEWAY_STREAMS_PER_USER`,
+    /// `DIWAN_GATEWAY_STREAMS_PER_ACCOUNT` and `DIWAN_GATEWAY_STREAMS`.
     pub(crate) fn read(env: &Env) -> Result<Self, EnvError> {
         let mut rates = HashMap::new();
         for scope in ["address", "user", "account"] {
@@ -63,9 +65,12 @@ impl Limits {
                 rates.insert((scope, class), rate);
             }
         }
+        let in_all: usize = env.parse("DIWAN_GATEWAY_STREAMS", "a number", STREAMS)?;
+        let part = in_all.div_ceil(PART_OF_ACCOUNT);
         let most = Most {
             of_user: env.parse("DIWAN_GATEWAY_STREAMS_PER_USER", "a number", STREAMS_OF_USER)?,
-            in_all: env.parse("DIWAN_GATEWAY_STREAMS", "a number", STREAMS)?,
+            of_account: env.parse("DIWAN_GATEWAY_STREAMS_PER_ACCOUNT", "a number", part)?,
+            in_all,
         };
         Ok(Self { rates, buckets: Buckets::new(CAPACITY), streams: Streams::new(most) })
     }
@@ -73,7 +78,7 @@ impl Limits {
     /// Lets one call through, and for a stream gives what has to live as long as it does.
     ///
     /// # Errors
-    /// [`Error::RateLimited`], [`Error::TooManyStreams`] and [`Error::TooManyStreamsInAll`].
+    /// [`Error::RateLimited`], [`Error::TooManyStreams`], [`Error::TooManyStreamsOfAccount`] and [`Error::TooManyStreamsInAll`].
     pub(crate) fn admit(
         &self,
         class: Class,
@@ -99,7 +104,7 @@ impl Limits {
         if class != Class::Stream {
             return Ok(None);
         }
-        self.streams.open(one).map(Some)
+        self.streams.open(account, one).map(Some)
     }
 
     fn take(&self, whose: Option<Whose>, class: Class, now: Instant) -> Result<(), Error> {

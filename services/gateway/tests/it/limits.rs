@@ -99,23 +99,44 @@ fn inbox() -> Scripted {
     })
 }
 
+async fn watch(world: &World, gateway: &Front, person: &Person) -> Result<Streaming<WatchInboxResponse>, Status> {
+    let request = world.request(person, WatchInboxRequest::default());
+    let mut stream = InboxServiceClient::new(gateway.clone()).watch_inbox(request).await?.into_inner();
+    assert!(stream.message().await?.is_some());
+    Ok(stream)
+}
+
 #[tokio::test]
 async fn a_user_has_so_many_streams_and_closing_one_makes_room() {
     let world = world([("conversation", inbox())]);
     let gateway = gateway(&world, &[("DIWAN_GATEWAY_STREAMS_PER_USER", "2")]).await;
     let (person, other) = (somebody(), somebody());
-    let watch = async |person: &Person| -> Result<Streaming<WatchInboxResponse>, Status> {
-        let request = world.request(person, WatchInboxRequest::default());
-        let mut stream = InboxServiceClient::new(gateway.clone()).watch_inbox(request).await?.into_inner();
-        assert!(stream.message().await?.is_some());
-        Ok(stream)
-    };
+    let watch = async |person: &Person| watch(&world, &gateway, person).await;
     let (first, _second) = (watch(&person).await.unwrap(), watch(&person).await.unwrap());
     let refusal = watch(&person).await.unwrap_err();
     assert_eq!((refusal.code(), refused_for_now(&refusal).as_str()), (Code::ResourceExhausted, "TOO_MANY_STREAMS"));
     let _others = watch(&other).await.unwrap();
     drop(first);
     eventually("there is room again", LIMIT, async || watch(&person).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn an_account_has_an_eighth_of_all_streams_and_takes_nothing_from_others() {
+    let world = world([("conversation", inbox())]);
+    let gateway = gateway(&world, &[("DIWAN_GATEWAY_STREAMS", "16")]).await;
+    let watch = async |person: &Person| watch(&world, &gateway, person).await;
+    let owner = Person::owner();
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        open.push(watch(&owner.colleague(Role::User)).await.unwrap());
+    }
+    let one_more = owner.colleague(Role::Admin);
+    let refusal = watch(&one_more).await.unwrap_err();
+    let refused = (refusal.code(), refused_for_now(&refusal));
+    assert_eq!(refused, (Code::ResourceExhausted, "TOO_MANY_STREAMS_OF_ACCOUNT".to_owned()));
+    let _others = watch(&somebody()).await.unwrap();
+    open.pop();
+    eventually("there is room again", LIMIT, async || watch(&one_more).await.is_ok()).await;
 }
 
 #[tokio::test]

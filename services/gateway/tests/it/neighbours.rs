@@ -21,7 +21,7 @@ use diwan_transport::Front;
 use futures::{future::join_all, stream};
 use http::Response;
 use http_body::Frame;
-use http_body_util::StreamBody;
+use http_body_util::{BodyExt as _, StreamBody};
 use tokio::{sync::watch, time::timeout};
 use tonic::{Code, Request, Status, Streaming, body::Body, transport::Endpoint};
 
@@ -93,8 +93,16 @@ fn inbox(ticks: watch::Receiver<usize>) -> Response<Body> {
     Response::builder().header("content-type", "application/grpc").body(Body::new(StreamBody::new(events))).unwrap()
 }
 
+/// Reads the request, as a service does.
 fn explaining() -> Scripted {
-    Scripted::default().says("ExplainRouting", &ExplainRoutingResponse::default())
+    let answer = encoded(&ExplainRoutingResponse::default());
+    Scripted::default().on("ExplainRouting", move |request| {
+        let answer = answer.clone();
+        async move {
+            request.into_body().collect().await.unwrap();
+            good(answer)
+        }
+    })
 }
 
 #[tokio::test]
@@ -126,7 +134,7 @@ async fn a_service_that_says_too_much_in_its_headers_ends_nothing_but_that_call(
     for _ in 0..10 {
         let request = street.world.request(&Person::owner(), CreateTopicRequest::default());
         let refused = TopicServiceClient::new(street.gateway.clone()).create_topic(request).await.unwrap_err();
-        assert_eq!(refused.code(), Code::InvalidArgument, "{}", &refused.message()[..100]);
+        assert_eq!(refused.code(), Code::InvalidArgument);
     }
     street.goes_on().await;
     street.explain(&somebody()).await.unwrap();
@@ -187,19 +195,21 @@ async fn thousands_of_calls_that_are_given_a_millisecond_end_nothing_but_themsel
     }))
     .await;
     let token = street.world.request(&Person::owner(), ()).metadata().clone();
+    let gateway = street.gateway.clone();
     let hurried = || {
         let mut request = Request::new(ExplainRoutingRequest::default());
         *request.metadata_mut() = token.clone();
         request.metadata_mut().insert("grpc-timeout", "1m".parse().unwrap());
-        let mut client = DecisionServiceClient::new(street.gateway.clone());
+        let mut client = DecisionServiceClient::new(gateway.clone());
         async move { client.explain_routing(request).await.err().map(|status| status.code()) }
     };
-    for _ in 0..5 {
+    let mut late = 0;
+    for _ in 0..2 {
         let ends = join_all((0..2000).map(|_| tokio::spawn(hurried()))).await;
-        let late = ends.into_iter().filter(|end| matches!(end, Ok(Some(Code::DeadlineExceeded)))).count();
-        assert!(late > 1000, "{late}");
+        late += ends.into_iter().filter(|end| matches!(end, Ok(Some(Code::DeadlineExceeded)))).count();
+        street.goes_on().await;
     }
-    street.goes_on().await;
+    assert!(late > 1000, "{late}");
     street.explain(&somebody()).await.unwrap();
 }
 
@@ -228,7 +238,8 @@ async fn who_cancels_a_request_that_his_service_does_not_read_is_heard_and_keeps
     // More than the service takes in without reading it.
     let message = CreateTopicRequest { name: "n".repeat(3_000_000), ..CreateTopicRequest::default() };
     let request = street.world.request(&Person::owner(), message);
-    let mut client = TopicServiceClient::new(street.gateway.clone());
+    let channel = Endpoint::from_shared(format!("http://{}", street.port().await)).unwrap().connect().await.unwrap();
+    let mut client = TopicServiceClient::new(channel);
     let call = tokio::spawn(async move { client.create_topic(request).await });
     eventually("the request is at the service", LIMIT, async || seen_begun.get() == 1).await;
     let beside = timeout(LIMIT, street.explain(&somebody())).await;

@@ -34,6 +34,9 @@ pub(crate) enum Error {
     /// The service has more work than it can do, and this is not the most important of it.
     #[error("{0} has more work than it can do")]
     Overloaded(&'static str),
+    /// So many already wait to get in.
+    #[error("too many wait to get in")]
+    SignInBusy,
     /// The service did not answer lately.
     #[error("{service} is down")]
     Down {
@@ -55,6 +58,11 @@ const OVERLOAD_PAUSE: Duration = Duration::from_secs(1);
 /// A stream has to be closed before another fits; nobody knows when.
 const STREAM_PAUSE: Duration = Duration::from_secs(5);
 
+/// Not the same for all: who was refused together would return together.
+fn soon() -> Duration {
+    OVERLOAD_PAUSE.mul_f64(rand::random_range(0.5..1.5))
+}
+
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         match error {
@@ -74,9 +82,11 @@ impl From<Error> for Fault {
                 Self::new(Code::DeadlineExceeded, "REQUEST_UNFINISHED").with("seconds", limit.as_secs().to_string())
             }
             Error::TooManyUnfinished => Self::new(Code::ResourceExhausted, "GATEWAY_FULL").retry_after(OVERLOAD_PAUSE),
-            Error::Overloaded(service) => Self::new(Code::ResourceExhausted, "OVERLOADED")
-                .with("service", service)
-                .retry_after(OVERLOAD_PAUSE.mul_f64(rand::random_range(0.5..1.5))),
+            Error::Overloaded(service) => {
+                Self::new(Code::ResourceExhausted, "OVERLOADED").with("service", service).retry_after(soon())
+            }
+            // As identity refuses when its own line is full.
+            Error::SignInBusy => Self::new(Code::ResourceExhausted, "SIGN_IN_BUSY").retry_after(soon()),
             Error::Down { service, retry_after } => {
                 Self::new(Code::Unavailable, "SERVICE_DOWN").with("service", service).retry_after(retry_after)
             }
@@ -111,6 +121,7 @@ mod tests {
             Error::RequestUnfinished(Duration::from_secs(1)),
             Error::TooManyUnfinished,
             Error::Overloaded("team"),
+            Error::SignInBusy,
             Error::Down { service: "team", retry_after },
             Error::MessageTooLarge(1),
             Error::HeadersTooLarge(1),

@@ -29,7 +29,7 @@ use message::Reader;
 use methods::Methods;
 use sqlx::migrate::Migrator;
 use tonic::service::Routes;
-use upstream::{Bounds, Upstream};
+use upstream::{Bounds, SignIns, Upstream};
 
 /// What the services take, too; bytes.
 const LONGEST_MESSAGE: usize = 4 * 1024 * 1024;
@@ -86,11 +86,11 @@ async fn served(front: Front, context: &Context) -> Result<Front, BoxError> {
 }
 
 fn upstreams(context: &Context, methods: &Arc<Methods>) -> Result<Upstreams, BoxError> {
-    let bounds = Bounds::read(&context.env)?;
+    let bounds = (Bounds::read(&context.env)?, Arc::new(SignIns::read(&context.env, methods)?));
     let reader = Reader::new(context.env.parse("DIWAN_GATEWAY_MESSAGE_BYTES", "a number of bytes", LONGEST_MESSAGE)?);
     let upstream = |service| {
         let transport = context.network.to(service).forwarding(&context.signer);
-        Upstream::new(service, transport, methods.clone(), bounds, reader.clone())
+        Upstream::new(service, transport, methods.clone(), bounds.clone(), reader.clone())
     };
     Ok(SERVICES.into_iter().map(|service| (service, upstream(service))).collect())
 }

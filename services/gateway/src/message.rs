@@ -25,7 +25,7 @@ use tonic::{Status, body::Body};
 use crate::error::Error;
 
 /// Requests up to that are held, so that they can be sent again.
-const HELD: usize = 64 * 1024;
+pub(crate) const HELD: usize = 64 * 1024;
 const PREFIX: usize = 5;
 /// How long the rest of a request may take: what is held of it is small.
 const REST: Duration = Duration::from_secs(10);

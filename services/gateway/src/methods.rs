@@ -75,6 +75,11 @@ impl Methods {
         self.0.get(path)
     }
 
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Method> {
+        self.0.values()
+    }
+
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.0.len()

@@ -129,8 +129,9 @@ impl Drop for Permit {
         if let Some(count) = state.in_flight.get_mut(&self.class) {
             *count = count.saturating_sub(1);
         }
-        // How long until a stream begins says nothing of how busy a service is.
-        if self.class != Class::Stream {
+        // How long until a stream begins says nothing of how busy a service is, nor how long a password waits in its line: a rush would
+        // shut out everybody's reads. Sign-ins have a bound of their own, see `SignIns`.
+        if !matches!(self.class, Class::Stream | Class::SignIn) {
             state.learn(self.method, self.begun, Instant::now(), self.answered);
         }
     }
@@ -257,6 +258,18 @@ mod tests {
         assert!((limiter.limit() - before).abs() < f64::EPSILON);
         learn(&limiter, 500, Duration::from_secs(5), false);
         assert!(limiter.limit() < before / 20.0);
+    }
+
+    #[test]
+    fn how_long_sign_ins_wait_in_their_line_takes_nothing_from_others() {
+        let limiter = limiter(8.0, 1000.0);
+        let (before, method) = (limiter.limit(), Method { class: Class::SignIn, ..READ });
+        let now = Instant::now();
+        limiter.enter(&method, now).unwrap().answered();
+        for _ in 0..500 {
+            limiter.enter(&method, now.checked_sub(Duration::from_secs(2)).unwrap()).unwrap().answered();
+        }
+        assert!((limiter.limit() - before).abs() < f64::EPSILON, "{before} -> {}", limiter.limit());
     }
 
     #[test]

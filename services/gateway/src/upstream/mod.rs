@@ -3,6 +3,7 @@
 mod budget;
 mod circuit;
 mod concurrency;
+mod sign_ins;
 
 use std::{
     convert::Infallible,
@@ -25,12 +26,13 @@ use tower::Service;
 use crate::{
     error::Error,
     message::{self, Read, Reader},
-    methods::{Method, Methods},
+    methods::{Class, Method, Methods},
 };
 use budget::Budget;
 use circuit::Circuit;
 pub(crate) use concurrency::Bounds;
 use concurrency::Concurrency;
+pub(crate) use sign_ins::SignIns;
 
 /// A read is tried so often beside the first time.
 const REPETITIONS: u32 = 2;
@@ -46,6 +48,7 @@ struct Shared {
     transport: Transport,
     methods: Arc<Methods>,
     concurrency: Concurrency,
+    sign_ins: Arc<SignIns>,
     circuit: Circuit,
     budget: Budget,
     reader: Reader,
@@ -57,12 +60,12 @@ impl Upstream {
         service: &'static str,
         transport: Transport,
         methods: Arc<Methods>,
-        bounds: Bounds,
+        (bounds, sign_ins): (Bounds, Arc<SignIns>),
         reader: Reader,
     ) -> Self {
         let concurrency = Concurrency::new(bounds, methods.count());
         let (circuit, budget) = (Circuit::new(), Budget::new());
-        Self(Arc::new(Shared { service, transport, methods, concurrency, circuit, budget, reader }))
+        Self(Arc::new(Shared { service, transport, methods, concurrency, sign_ins, circuit, budget, reader }))
     }
 }
 
@@ -71,6 +74,7 @@ impl Shared {
         let Some(method) = self.methods.of(request.uri().path()).copied() else {
             return Err(Status::unimplemented("no such method"));
         };
+        self.sign_ins.turn(&method).await;
         let (parts, body) = request.into_parts();
         if !method.one_request {
             let (body, watch) = message::watched(body, self.reader.longest(), None);
@@ -84,6 +88,8 @@ impl Shared {
             Read::Whole(bytes) => {
                 self.in_turn(&method, self.once(Request::from_parts(parts, full(&bytes)), None)).await
             }
+            // No token is needed for it, and whoever sent one slowly would keep a place that others need to get in.
+            Read::Begun(_) if method.class == Class::SignIn => Err(Error::MessageTooLarge(message::HELD).into()),
             Read::Begun(body) => {
                 let (body, watch) = message::watched(body, self.reader.longest(), Some(message::LONG));
                 self.in_turn(&method, self.once(Request::from_parts(parts, body), Some(watch))).await
@@ -97,6 +103,7 @@ impl Shared {
         method: &Method,
         call: impl Future<Output = Result<Response<Body>, Status>>,
     ) -> Result<Response<Body>, Status> {
+        let _room = self.sign_ins.enter(method)?;
         let permit = self.concurrency.enter(method, Instant::now()).ok_or(Error::Overloaded(self.service))?;
         let answer = call.await;
         if answer.as_ref().is_ok_and(|answer| code(answer.headers()) == Code::Ok) {

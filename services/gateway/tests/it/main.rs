@@ -10,6 +10,7 @@ mod limits;
 mod load;
 mod messages;
 mod neighbours;
+mod rush;
 mod smuggling;
 mod support;
 mod traces;

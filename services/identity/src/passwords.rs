@@ -33,7 +33,8 @@ pub struct Checked {
 /// A place in the line.
 #[derive(Debug)]
 pub struct Place {
-    _held: OwnedSemaphorePermit,
+    _line: OwnedSemaphorePermit,
+    _called: Option<OwnedSemaphorePermit>,
 }
 
 /// Hashes and checks passwords. Clones share the pool.
@@ -45,6 +46,8 @@ pub struct Passwords {
     permits: Arc<Semaphore>,
     /// One for each who computes or waits.
     places: Arc<Semaphore>,
+    /// One for each who has been called and has not computed yet: who computes, and one more for each, so that no thread waits for reads.
+    called: Arc<Semaphore>,
     pool: Pool,
     argon2: Argon2<'static>,
     /// The hash of nobody's password, so that a check without a user costs what every other does.
@@ -65,18 +68,28 @@ impl Passwords {
         Ok(Self {
             permits: Arc::new(Semaphore::new(runs.get())),
             places: Arc::new(Semaphore::new(places)),
+            called: Arc::new(Semaphore::new(runs.get().saturating_mul(2).min(Semaphore::MAX_PERMITS))),
             pool: Pool::start(runs).map_err(failed)?,
             argon2,
             nobody,
         })
     }
 
-    /// A place in the line, for whoever asks the database before he comes to the hashing: in a rush he who finds no place has cost nothing.
+    /// A place in the line once it is nearly one's turn, for whoever asks the database before he comes to the hashing: in a rush he who
+    /// finds no place has cost nothing, and those who wait do not all ask at once. Nobody may come here with a connection to the
+    /// database: those before him in the line need one.
     ///
     /// # Errors
     /// [`Error::Busy`].
-    pub fn place(&self) -> Result<Place, Error> {
-        self.places.clone().try_acquire_owned().map(|held| Place { _held: held }).map_err(|_| Error::Busy)
+    pub async fn called(&self) -> Result<Place, Error> {
+        let place = self.place()?;
+        let called = self.called.clone().acquire_owned().await.map_err(failed)?;
+        Ok(Place { _called: Some(called), ..place })
+    }
+
+    fn place(&self) -> Result<Place, Error> {
+        let line = self.places.clone().try_acquire_owned().map_err(|_| Error::Busy)?;
+        Ok(Place { _line: line, _called: None })
     }
 
     /// The hash to store, in PHC format.
@@ -193,6 +206,21 @@ mod tests {
         let old = Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password(b"an old password").unwrap();
         let checked = passwords.verify(password("an old password"), Some(old.to_string())).await.unwrap();
         assert_eq!(checked, Checked { right: true, outdated: true });
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_called_when_it_is_nearly_his_turn() {
+        let passwords = Passwords::new(ONE, 3).unwrap();
+        let (first, _second) = (passwords.called().await.unwrap(), passwords.called().await.unwrap());
+        let (mut third, mut fourth) = (Box::pin(passwords.called()), Box::pin(passwords.called()));
+        assert!(futures::poll!(&mut third).is_pending() && futures::poll!(&mut fourth).is_pending());
+        assert!(matches!(passwords.called().await, Err(Error::Busy)), "four places");
+        // Whoever has no reads to do passes them by, so that nobody who holds a connection waits for somebody who needs one.
+        drop(fourth);
+        assert!(passwords.run("test", || Ok(true)).await.unwrap());
+        let nobody = passwords.verify_at(first, password("another one"), None).await.unwrap();
+        assert!(!nobody.right);
+        assert!(third.await.is_ok(), "the first has computed");
     }
 
     #[tokio::test]

@@ -149,7 +149,7 @@ impl Api {
     /// Whose address and password these are, if he may sign in. An unknown address, a wrong password and a user who may not
     /// take the same way: the same reads, one argon2 run, one more failure counted, one refusal.
     async fn recognize(&self, email: &str, password: Password, subjects: &[Subject]) -> Result<Recognized, Error> {
-        let place = self.passwords.place()?;
+        let place = self.passwords.called().await?;
         let mut connection = self.database.pool().acquire().await?;
         throttle::admit(&mut connection, subjects, self.clock.now()).await?;
         let (account, user) = accounts::find_email(&mut connection, email).await?.unwrap_or_default();

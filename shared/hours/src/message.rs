@@ -1,6 +1,6 @@
 //! Schedules as messages.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use diwan_fault::Fields;
 use diwan_proto::team::v1::{self as proto, WorkingDay, WorkingHours};
@@ -11,7 +11,9 @@ use crate::schedule::{DAY, MOST_HOLIDAYS, MOST_SHIFTS, Schedule, Shift};
 /// Reads and checks working hours; bad fields are named below `field`.
 pub fn read(fields: &mut Fields, field: &str, message: &WorkingHours) -> Schedule {
     let mut schedule = Schedule { holidays: holidays(fields, field, &message.holidays), ..Schedule::default() };
-    entries(fields, &format!("{field}.days"), message.days.len(), 1, 7);
+    if !entries(fields, &format!("{field}.days"), message.days.len(), 1..=7) {
+        return schedule;
+    }
     let mut seen = BTreeSet::new();
     for (place, day) in message.days.iter().enumerate() {
         let path = format!("{field}.days[{place}]");
@@ -47,7 +49,9 @@ fn weekday(day: &WorkingDay) -> Option<Weekday> {
 }
 
 fn shifts(fields: &mut Fields, field: &str, messages: &[proto::Shift]) -> Vec<Shift> {
-    entries(fields, field, messages.len(), 1, MOST_SHIFTS);
+    if !entries(fields, field, messages.len(), 1..=MOST_SHIFTS) {
+        return Vec::new();
+    }
     let mut shifts: Vec<Shift> = Vec::with_capacity(messages.len());
     for (place, message) in messages.iter().enumerate() {
         let path = format!("{field}[{place}]");
@@ -68,9 +72,11 @@ fn shifts(fields: &mut Fields, field: &str, messages: &[proto::Shift]) -> Vec<Sh
 }
 
 fn holidays(fields: &mut Fields, field: &str, values: &[String]) -> BTreeSet<Date> {
-    entries(fields, &format!("{field}.holidays"), values.len(), 0, MOST_HOLIDAYS);
     let mut dates = BTreeSet::new();
-    for (place, value) in values.iter().enumerate().take(MOST_HOLIDAYS) {
+    if !entries(fields, &format!("{field}.holidays"), values.len(), 0..=MOST_HOLIDAYS) {
+        return dates;
+    }
+    for (place, value) in values.iter().enumerate() {
         // Only this spelling: the parser would also take a time behind it.
         match value.parse::<Date>().ok().filter(|date| date.to_string() == *value) {
             Some(date) => _ = dates.insert(date),
@@ -80,10 +86,14 @@ fn holidays(fields: &mut Fields, field: &str, values: &[String]) -> BTreeSet<Dat
     dates
 }
 
-fn entries(fields: &mut Fields, field: &str, count: usize, min: usize, max: usize) {
-    if !(min..=max).contains(&count) {
-        fields.refuse(field, "FIELD_ENTRIES", &[("min", min.to_string()), ("max", max.to_string())]);
+/// Whether a list has so many entries. Nobody looks at each of those of a list that is refused: there may be millions.
+fn entries(fields: &mut Fields, field: &str, count: usize, range: RangeInclusive<usize>) -> bool {
+    let fits = range.contains(&count);
+    if !fits {
+        let limits = [("min", range.start().to_string()), ("max", range.end().to_string())];
+        fields.refuse(field, "FIELD_ENTRIES", &limits);
     }
+    fits
 }
 
 #[cfg(test)]
@@ -145,6 +155,15 @@ mod tests {
         assert_eq!(refused(&WorkingHours { days: vec![five], holidays: Vec::new() }), ["hours.days[0].shifts"]);
         let many = vec!["2026-12-25".to_owned(); MOST_HOLIDAYS + 1];
         assert_eq!(refused(&WorkingHours { days: vec![day(1, &[(0, 0)])], holidays: many }), ["hours.holidays"]);
+    }
+
+    #[test]
+    fn of_a_million_entries_the_list_is_named_and_nothing_in_it() {
+        let of = |days, holidays| refused(&WorkingHours { days, holidays });
+        assert_eq!(of(vec![WorkingDay::default(); 1_000_000], Vec::new()), ["hours.days"]);
+        let shifts = vec![proto::Shift { start_minute: -1, end_minute: -1 }; 1_000_000];
+        assert_eq!(of(vec![WorkingDay { weekday: 1, shifts }], Vec::new()), ["hours.days[0].shifts"]);
+        assert_eq!(of(vec![day(1, &[(0, 0)])], vec![String::new(); 1_000_000]), ["hours.holidays"]);
     }
 
     #[test]

@@ -17,6 +17,9 @@ use crate::{
     },
 };
 
+/// The most Message-IDs of a thread; conversation names 20.
+const LONGEST_THREAD: usize = 100;
+
 #[tonic::async_trait]
 impl SendService for Api {
     async fn send_mail(&self, request: Request<SendMailRequest>) -> Result<Response<SendMailResponse>, Status> {
@@ -46,6 +49,9 @@ impl Api {
 
 fn decode(message: SendMailRequest) -> Result<NewOutgoing, Fault> {
     let mut fields = Fields::new();
+    if message.references.len() > LONGEST_THREAD {
+        fields.refuse("references", "FIELD_ENTRIES", &[("min", 0.to_string()), ("max", LONGEST_THREAD.to_string())]);
+    }
     if !is_id(&message.rfc_message_id) {
         fields.refuse("rfc_message_id", "FIELD_VALUE", &[("values", "id@example.com".to_owned())]);
     }
@@ -59,10 +65,34 @@ fn decode(message: SendMailRequest) -> Result<NewOutgoing, Fault> {
         body: fields.text("text", &message.text, 0..=1_000_000),
         // From customers' mail: what cannot stand in a header is left out when the mail is built, not refused.
         in_reply_to: message.in_reply_to.replace('\0', ""),
-        thread: message.references.into_iter().map(|id| id.replace('\0', "")).collect(),
+        thread: message.references.into_iter().take(LONGEST_THREAD).map(|id| id.replace('\0', "")).collect(),
         rfc_message_id: message.rfc_message_id,
         automatic: message.automatic,
     };
     fields.finish()?;
     Ok(mail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_million_references_the_list_is_named_and_nothing_in_it() {
+        let id = "019a0000-0000-7000-8000-000000000000".to_owned();
+        let mail = SendMailRequest {
+            account_id: id.clone(),
+            message_id: id.clone(),
+            mailbox_id: id,
+            to_email: "ana@example.com".into(),
+            rfc_message_id: "answer@example.com".into(),
+            references: vec!["a@b".into(); LONGEST_THREAD],
+            ..SendMailRequest::default()
+        };
+        assert_eq!(decode(mail.clone()).unwrap().thread.len(), LONGEST_THREAD);
+        let long = SendMailRequest { references: vec![String::new(); 1_000_000], ..mail };
+        let refused = decode(long).unwrap_err();
+        let named: Vec<_> = refused.fields().iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(named, ["references"]);
+    }
 }

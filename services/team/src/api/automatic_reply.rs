@@ -3,6 +3,7 @@
 use diwan_fault::{Fields, Language};
 use diwan_proto::team::v1 as proto;
 
+use super::decode::entries;
 use crate::domain::AutomaticReply;
 
 /// The longest text, in characters.
@@ -15,10 +16,8 @@ pub(super) fn automatic_reply(
     message: Option<&proto::AutomaticReply>,
 ) -> AutomaticReply {
     let Some(message) = message else { return AutomaticReply::default() };
-    // Before each of them is looked at: a list that is too long has a language twice, or is all wrong.
-    if message.texts.len() > Language::ALL.len() {
-        let limits = [("min", "0".to_owned()), ("max", Language::ALL.len().to_string())];
-        fields.refuse(&format!("{field}.texts"), "FIELD_ENTRIES", &limits);
+    // A list that is longer has a language twice, or is all wrong.
+    if !entries(fields, &format!("{field}.texts"), message.texts.len(), 0..=Language::ALL.len()) {
         return AutomaticReply::default();
     }
     let mut texts = Vec::new();

@@ -118,10 +118,18 @@ fn visibility(fields: &mut Fields, field: &str, value: i32) -> Visibility {
     }
 }
 
-fn ids(fields: &mut Fields, field: &str, values: &[String], entries: RangeInclusive<usize>) -> Vec<Uuid> {
-    if !entries.contains(&values.len()) {
-        let limits = [("min", entries.start().to_string()), ("max", entries.end().to_string())];
+/// Whether a list has so many entries. Nobody looks at each of those of a list that is refused: there may be millions.
+pub(super) fn entries(fields: &mut Fields, field: &str, count: usize, range: RangeInclusive<usize>) -> bool {
+    let fits = range.contains(&count);
+    if !fits {
+        let limits = [("min", range.start().to_string()), ("max", range.end().to_string())];
         fields.refuse(field, "FIELD_ENTRIES", &limits);
+    }
+    fits
+}
+
+fn ids(fields: &mut Fields, field: &str, values: &[String], entries: RangeInclusive<usize>) -> Vec<Uuid> {
+    if !self::entries(fields, field, values.len(), entries) {
         return Vec::new();
     }
     let named = values.iter().enumerate();

@@ -1,7 +1,8 @@
 //! Making and changing teams.
 
 use diwan_proto::team::v1::{
-    BatchGetTeamsRequest, CreateTeamRequest, Team, UpdateTeamRequest, VisibilityLevel,
+    AutomaticReply, AutomaticReplyText, BatchGetTeamsRequest, CreateTeamRequest, SetWorkingHoursRequest, Team,
+    UpdateTeamRequest, VisibilityLevel, WorkingDay, WorkingHours, hours_service_client::HoursServiceClient,
     team_service_client::TeamServiceClient,
 };
 use diwan_runtime::ids;
@@ -10,6 +11,9 @@ use futures::future::join_all;
 use tonic::Code;
 
 use crate::support::{Teams, named};
+
+/// So many fit into a message when each takes two bytes.
+const MILLION: usize = 1_000_000;
 
 async fn changes_of(teams: &Teams, team: &Team) -> Vec<(i64, Team)> {
     teams.team_changes().await.into_iter().filter(|(_, changed)| changed.id == team.id).collect()
@@ -142,6 +146,23 @@ async fn every_bad_field_of_a_team_is_named() {
     assert_eq!(bad_fields(&refusal), expected);
     let many = CreateTeamRequest { wide_team_ids: vec![String::new(); 201], ..named("Many") };
     assert_eq!(bad_fields(&teams.create(0, many).await.unwrap_err()), ["wide_team_ids"]);
+}
+
+#[tokio::test]
+async fn of_a_million_entries_the_list_is_named_and_nothing_in_it() {
+    let (teams, general) = Teams::with_fallback().await;
+    let wide = CreateTeamRequest { wide_team_ids: vec![String::new(); MILLION], ..named("Wide") };
+    assert_eq!(bad_fields(&teams.create(0, wide).await.unwrap_err()), ["wide_team_ids"]);
+    let texts = vec![AutomaticReplyText::default(); MILLION];
+    let automatic_reply = Some(AutomaticReply { enabled: true, texts });
+    let replying = CreateTeamRequest { automatic_reply, ..named("Replying") };
+    assert_eq!(bad_fields(&teams.create(0, replying).await.unwrap_err()), ["automatic_reply.texts"]);
+    let days = vec![WorkingDay::default(); MILLION];
+    let hours = Some(WorkingHours { days, holidays: Vec::new() });
+    let request = SetWorkingHoursRequest { request_id: ids::new_id().to_string(), team_id: general.id, hours };
+    let mut client = HoursServiceClient::new(teams.worlds[0].to("team"));
+    let refusal = client.set_working_hours(teams.from(0, &teams.owner, request)).await.unwrap_err();
+    assert_eq!(bad_fields(&refusal), ["hours.days"]);
 }
 
 #[tokio::test]

@@ -204,8 +204,9 @@ async fn thousands_of_calls_that_are_given_a_millisecond_end_nothing_but_themsel
         async move { client.explain_routing(request).await.err().map(|status| status.code()) }
     };
     let mut late = 0;
-    for _ in 0..2 {
-        let ends = join_all((0..2000).map(|_| tokio::spawn(hurried()))).await;
+    // Not all at once: on a busy machine nobody would come to answer the connection's own pings.
+    for _ in 0..20 {
+        let ends = join_all((0..100).map(|_| tokio::spawn(hurried()))).await;
         late += ends.into_iter().filter(|end| matches!(end, Ok(Some(Code::DeadlineExceeded)))).count();
         street.goes_on().await;
     }

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Takes each predicate of the claim and each lock of the routing away, one after the other: some test has to notice. Prints which.
+# Takes each predicate of the claim, each lock of the routing, and those of the service team by which everybody has a team and departments
+# have no circle, away, one after the other: some test has to notice. Prints which.
 #
-# Nothing is built for it and the code has no switch: the tests of the conversation service run as they are, and their statements are
-# changed on the way to the test database (shared/testkit/src/mutation.rs). A change that no statement undergoes counts as not noticed,
-# and so do tests that do not end in time.
+# Nothing is built for it and the code has no switch: the tests of the services run as they are, and their statements are changed on the
+# way to the test database (shared/testkit/src/mutation.rs). A change that no statement undergoes counts as not noticed, and so do tests
+# that do not end in time. Before that, the tests that are likely to notice have to pass with nothing changed.
 # With a word as its argument: only the mutations with it in their names.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -13,42 +14,53 @@ marks=$(mktemp -d)
 trap 'rm -rf "$marks"' EXIT
 limit=240 # seconds for one run of tests
 
-# name ; tests that are likely to notice ; statement | find | replacement. Where none of them does, all the others run.
+# service: name ; tests that are likely to notice ; statement | find | replacement. Where none of them does, all the others run.
 mutations() {
     local slots='from decided d, teams t' conversations='last_holder_id = d.user_id, assigned_at = d.at'
     cat <<END
-claim: account of the slot ; claim ; $slots|s.account_id = \$1 and s.team_id|s.team_id
-claim: team of the slot ; claim ; $slots|s.team_id = \$2 and |
-claim: user of the slot ; claim ; $slots|and s.user_id = d.user_id|
-claim: membership ; claim ; $slots|and s.member|
-claim: account of the team ; claim ; $slots|t.account_id = \$1 and t.id|t.id
-claim: team ; claim ; $slots|and t.id = \$2|
-claim: limit ; claim ; $slots|s.open_count + d.count <= t.assignment_limit|true
-claim: all agents had room ; claim ; $slots|(select count(*) from decided) = (select count(*) from taken)|true
-claim: account of the conversation ; claim ; $conversations|c.account_id = \$1 and c.id|\$1::uuid is not null and c.id
-claim: conversation ; claim ; $conversations|and c.id = d.id|
-claim: status ; claim ; $conversations|and c.state = 'QUEUED'|
-claim: team of the conversation ; claim ; $conversations|c.team_id = \$2|\$2::uuid is not null
-claim: holder ; claim ; $conversations|and c.holder_id is null|
-claim: version ; claim ; $conversations|and c.version = d.version|
-lock: the team's, by which deciders take turns ; fairness ; receiving_id is not null as| for no key update|
-lock: the candidates' slots ; overtaken:: ; order by user_id for no key update| for no key update|
-lock: one slot ; lock_tests ; do update set open_count = known.open_count|insert into slots as known|with made as (insert into slots as known|do update set open_count = known.open_count|do nothing)|returning open_count|select coalesce((select open_count from slots where account_id = \$1 and team_id = \$2 and user_id = \$3), 0) as open_count
-lock: the teams of who comes ; fairness ; and id in (select team_id from slots| for no key update|
-lock: the slots of who goes ; lock_tests ; where account_id = \$1 and user_id = \$2 order by team_id| for no key update|
-lock: the user who takes or comes ; overtaken:: ; select active from users| for share|
-lock: the settings, for a slot that is new ; overtaken_tests ; from teams where account_id = \$1 and id = \$2 for share| for share|
-lock: the presence, for a slot that is new ; overtaken_tests ; select from presence where account_id| for share|
-lock: the user who joins ; overtaken:: ; select id from users where account_id| for no key update|
-lock: the team that something comes to ; lock_tests ; receiving_id is null for key share| for key share|
-lock: the team that is emptied ; lock_tests ; not archived for update| for update|
+conversation: claim, account of the slot ; claim ; $slots|s.account_id = \$1 and s.team_id|s.team_id
+conversation: claim, team of the slot ; claim ; $slots|s.team_id = \$2 and |
+conversation: claim, user of the slot ; claim ; $slots|and s.user_id = d.user_id|
+conversation: claim, membership ; claim ; $slots|and s.member|
+conversation: claim, account of the team ; claim ; $slots|t.account_id = \$1 and t.id|t.id
+conversation: claim, team ; claim ; $slots|and t.id = \$2|
+conversation: claim, limit ; claim ; $slots|s.open_count + d.count <= t.assignment_limit|true
+conversation: claim, all agents had room ; claim ; $slots|(select count(*) from decided) = (select count(*) from taken)|true
+conversation: claim, account of the conversation ; claim ; $conversations|c.account_id = \$1 and c.id|\$1::uuid is not null and c.id
+conversation: claim, conversation ; claim ; $conversations|and c.id = d.id|
+conversation: claim, status ; claim ; $conversations|and c.state = 'QUEUED'|
+conversation: claim, team of the conversation ; claim ; $conversations|c.team_id = \$2|\$2::uuid is not null
+conversation: claim, holder ; claim ; $conversations|and c.holder_id is null|
+conversation: claim, version ; claim ; $conversations|and c.version = d.version|
+conversation: the team, by which deciders take turns ; fairness ; receiving_id is not null as| for no key update|
+conversation: the candidates' slots ; overtaken:: ; order by user_id for no key update| for no key update|
+conversation: one slot ; lock_tests ; do update set open_count = known.open_count|insert into slots as known|with made as (insert into slots as known|do update set open_count = known.open_count|do nothing)|returning open_count|select coalesce((select open_count from slots where account_id = \$1 and team_id = \$2 and user_id = \$3), 0) as open_count
+conversation: the teams of who comes ; fairness ; and id in (select team_id from slots| for no key update|
+conversation: the slots of who goes ; lock_tests ; where account_id = \$1 and user_id = \$2 order by team_id| for no key update|
+conversation: the user who takes or comes ; overtaken:: ; select active from users| for share|
+conversation: the settings, for a slot that is new ; overtaken_tests ; from teams where account_id = \$1 and id = \$2 for share| for share|
+conversation: the presence, for a slot that is new ; overtaken_tests ; select from presence where account_id| for share|
+conversation: the user who joins ; overtaken:: ; select id from users where account_id| for no key update|
+conversation: the team that something comes to ; lock_tests ; receiving_id is null for key share| for key share|
+conversation: the team that is emptied ; lock_tests ; not archived for update| for update|
+team: a team that changes ; locks:: ; select from teams where account_id = \$1 and id = \$2|for no key update|
+team: a team that is held ; locks:: ; archived_at is null order by id for key share|for key share|
+team: teams of which one is archived ; locks:: ; select from teams where account_id = \$1 and id = any|for update|
+team: the members of a team that is archived ; locks:: ; select members.user_id from members|for no key update|
+team: who leaves a team ; locks:: ; select from members where account_id|for no key update|
+team: who is deactivated or not ; locks:: ; select deactivated from user_states|for share|
+team: the tree of departments ; locks:: ; select from department_trees|for update|
 END
 }
 
+# Service and path of each binary of tests.
 build() {
-    cargo test -p diwan-conversation --no-run --message-format=json 2>/dev/null |
-        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | grep -E '/(diwan_conversation|it)-[0-9a-f]+$' || {
-        cargo test -p diwan-conversation --no-run
+    local packages
+    packages=$(printf -- '-p diwan-%s ' "$@")
+    # shellcheck disable=SC2086 # several words, several packages
+    cargo test $packages --no-run --message-format=json 2>/dev/null |
+        sed -nE 's#.*/services/([a-z]+)[\#@].*"executable":"([^"]*/(diwan_[a-z]+|it)-[0-9a-f]+)".*#\1 \2#p' | grep . || {
+        cargo test $packages --no-run >&2
         exit 1
     }
 }
@@ -61,41 +73,43 @@ failing() {
     sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$marks/output" | head -3 | paste -sd' '
 }
 
+# The service, and the filters of the tests.
 noticed_by() {
-    local suspects=$1 binary found
+    local binary found
     # shellcheck disable=SC2086 # several words, several filters
-    for binary in "${binaries[@]}"; do
-        found=$(failing "$binary" $suspects)
-        if [ -n "$found" ]; then echo "$found"; return; fi
-    done
-    for binary in "${binaries[@]}"; do
-        found=$(failing "$binary" --skip domain::)
+    for binary in $(sed -n "s/^$1 //p" <<<"$built"); do
+        found=$(failing "$binary" $2)
         if [ -n "$found" ]; then echo "$found"; return; fi
     done
 }
 
-echo "building the tests of the conversation service"
-built=$(build)
-mapfile -t binaries <<<"$built"
 list=$(mutations | grep -F -- "$only")
+mapfile -t services < <(cut -d: -f1 <<<"$list" | sort -u)
+echo "building the tests of ${services[*]}"
+built=$(build "${services[@]}")
+for service in "${services[@]}"; do
+    suspects=$(sed -n "s/^$service: [^;]* ; \([^;]*\) ; .*/\1/p" <<<"$list" | sort -u | paste -sd' ')
+    found=$(noticed_by "$service" "$suspects")
+    if [ -n "$found" ]; then echo "fails though nothing is changed: $found"; exit 1; fi
+done
 total=$(wc -l <<<"$list")
 number=0 survived=0
 printf '%s\n' "$total mutations; the first figure is how long each took"
 while IFS= read -r line; do
     number=$((number + 1))
-    name=${line%% ; *} rest=${line#* ; }
-    suspects=${rest%% ; *}
+    service=${line%%: *} name=${line%% ; *} rest=${line#* ; }
     export DIWAN_TEST_MUTATION=${rest#* ; } DIWAN_TEST_MUTATION_APPLIED=$marks/$number
-    [ -t 1 ] && printf '\r%s/%s %-60s' "$number" "$total" "$name"
+    [ -t 1 ] && printf '\r%s/%s %-70s' "$number" "$total" "$name"
     begun=$SECONDS
-    found=$(noticed_by "$suspects")
+    found=$(noticed_by "$service" "${rest%% ; *}")
+    [ -z "$found" ] && found=$(noticed_by "$service" "--skip domain::")
     [ -t 1 ] && printf '\r'
     if [ -n "$found" ] && [ -e "$marks/$number" ]; then
-        printf '%4ss  %-48s %s\n' $((SECONDS - begun)) "$name" "$found"
+        printf '%4ss  %-62s %s\n' $((SECONDS - begun)) "$name" "$found"
     else
         survived=$((survived + 1))
         [ -e "$marks/$number" ] && why="NOBODY NOTICED" || why="NO SUCH STATEMENT RAN"
-        printf '%4ss  %-48s %s\n' $((SECONDS - begun)) "$name" "$why"
+        printf '%4ss  %-62s %s\n' $((SECONDS - begun)) "$name" "$why"
     fi
 done <<<"$list"
 echo "$((total - survived)) of $total mutations were noticed"

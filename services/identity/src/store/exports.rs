@@ -115,10 +115,11 @@ async fn parts(tx: &mut PgConnection, account: Uuid, export: Uuid) -> Result<Vec
     Ok(parts.fetch_all(tx).instrument(span("list export parts")).await?)
 }
 
-/// Lets the account's export go: it is found no more, and deleted by a worker.
+/// Lets the account's export go: it is found no more, and deleted by a worker, after whoever gathers it, or his lease, has ended.
 pub async fn forget(tx: &mut PgConnection, account: Uuid, now: Timestamp) -> Result<(), Error> {
     sqlx::query!(
-        "update exports set state = 'GONE', next_attempt_at = $2 where account_id = $1 and state <> 'GONE'",
+        "update exports set state = 'GONE', next_attempt_at = greatest(next_attempt_at, $2)
+         where account_id = $1 and state <> 'GONE'",
         account,
         now.to_sqlx() as _,
     )
@@ -224,10 +225,10 @@ pub async fn kinds(tx: &mut PgConnection, task: Task) -> Result<Vec<Kind>, Error
     Ok(kinds.fetch_all(tx).instrument(span("sum export up")).await?)
 }
 
-/// Makes a locked export ready.
+/// Makes a locked export ready, with which its worker is done.
 pub async fn make_ready(tx: &mut PgConnection, task: Task, ready: &Ready) -> Result<(), Error> {
     sqlx::query!(
-        "update exports set state = 'READY', manifest = $3, size = $4, ready_at = $5, expires_at = $6
+        "update exports set state = 'READY', manifest = $3, size = $4, ready_at = $5, expires_at = $6, next_attempt_at = $5
          where account_id = $1 and id = $2",
         task.account,
         task.export,

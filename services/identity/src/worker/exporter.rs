@@ -45,8 +45,8 @@ const SHORTEST_REST: Duration = Duration::from_millis(10);
 const LIMIT: Duration = Duration::from_secs(30);
 /// A page has 1 MiB or one row: a message of 16 MiB, of which JSON may make six times as much.
 const LARGEST_PAGE: usize = 128 * 1024 * 1024;
-/// Longer than a page takes.
-const LEASE: Duration = Duration::from_mins(2);
+/// Longer than a page takes. An export whose worker died goes on after it.
+const LEASE: Duration = Duration::from_secs(45);
 /// When a service is out of reach.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// After so many pages another export has its turn.
@@ -206,20 +206,26 @@ impl Exporter {
         Ok(Step::Over)
     }
 
-    /// Another worker may have deleted the blobs before this one has put its last.
+    /// Gives an export that is gone to whoever deletes it. If that was done before, because the lease ran out, this worker's last blob
+    /// came after it.
     async fn drop_if_gone(&self, task: Task) -> Result<Step, Error> {
-        let export = exports::find(&mut *self.effects.database.pool().acquire().await?, task.account).await?;
+        let mut connection = self.effects.database.pool().acquire().await?;
+        let export = exports::find(&mut connection, task.account).await?;
         if export.is_none_or(|export| export.id != task.export) {
             self.place(task).clear().await.map_err(Error::Blob)?;
+            exports::postpone(&mut connection, task, self.effects.clock.now()).await?;
         }
         Ok(Step::Over)
     }
 
-    /// First the blobs, then the rows that name the export.
+    /// First the blobs, then the rows that name the export. It is claimed when no worker gathers it any more: nobody puts a blob behind
+    /// this one's back and dies before he has taken it away.
     async fn delete(&self, task: Task) -> Result<Step, Error> {
         self.place(task).clear().await.map_err(Error::Blob)?;
         loop {
+            let lease = after(self.effects.clock.now(), LEASE);
             let done = self.effects.database.transaction("delete export", async |tx: &mut PgConnection| {
+                exports::postpone(tx, task, lease).await?;
                 export_pieces::delete_some(tx, task, CHUNK).await
             });
             if done.await? {

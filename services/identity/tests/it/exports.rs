@@ -23,6 +23,7 @@ use diwan_proto::{
 use diwan_runtime::{MockClock, ids};
 use diwan_testkit::{bad_fields, eventually};
 use diwan_transport::{Methods, Transport};
+use tokio::sync::Semaphore;
 use tonic::{Code, Request, Response, Status};
 
 use crate::house::{House, Member, PASSWORD, refusal, refused};
@@ -39,6 +40,8 @@ struct Script {
     pages: Vec<Vec<Piece>>,
     /// Pages from this one on are out of reach.
     broken_from: Option<usize>,
+    /// Where the next who asks waits.
+    gate: Option<Arc<Semaphore>>,
     asked: Vec<String>,
 }
 
@@ -49,9 +52,16 @@ impl AccountDataService for Data {
         request: Request<ListAccountDataRequest>,
     ) -> Result<Response<ListAccountDataResponse>, Status> {
         let after = request.into_inner().after;
-        let mut script = self.0.lock().unwrap();
         let page = after.parse().unwrap_or(0);
-        script.asked.push(after);
+        let gate = {
+            let mut script = self.0.lock().unwrap();
+            script.asked.push(after);
+            script.gate.take()
+        };
+        if let Some(gate) = gate {
+            gate.acquire().await.unwrap().forget();
+        }
+        let script = self.0.lock().unwrap();
         if script.broken_from.is_some_and(|from| page >= from) {
             return Err(Status::unavailable("out of reach"));
         }
@@ -76,7 +86,14 @@ impl Data {
         self.0.lock().unwrap().broken_from = page;
     }
 
-    fn asked(&self) -> Vec<String> {
+    /// Lets the next who asks wait until the gate has a permit.
+    pub fn hold(&self) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        self.0.lock().unwrap().gate = Some(gate.clone());
+        gate
+    }
+
+    pub fn asked(&self) -> Vec<String> {
         self.0.lock().unwrap().asked.clone()
     }
 }
@@ -91,7 +108,7 @@ fn part(file: &str, content: &[u8]) -> Piece {
 }
 
 /// Two tables over three pages, and a file that is larger than a message.
-fn pages() -> Vec<Vec<Piece>> {
+pub fn pages() -> Vec<Vec<Piece>> {
     vec![
         vec![rows("contacts.jsonl", &[r#"{"id":1}"#, r#"{"id":2}"#])],
         vec![rows("contacts.jsonl", &[r#"{"id":3}"#]), rows("messages.jsonl", &[r#"{"id":"a"}"#])],
@@ -105,7 +122,7 @@ impl House {
         ExportServiceClient::new(self.world.to("identity"))
     }
 
-    async fn start_export(&self, member: &Member, password: &str) -> Result<Export, Status> {
+    pub async fn start_export(&self, member: &Member, password: &str) -> Result<Export, Status> {
         let request = StartExportRequest { request_id: ids::new_id().to_string(), password: password.into() };
         Ok(self.exports().start_export(member.says(request)).await?.into_inner().export.unwrap())
     }
@@ -114,7 +131,7 @@ impl House {
         Ok(self.exports().get_export(member.says(GetExportRequest {})).await?.into_inner().export.unwrap())
     }
 
-    async fn ready_export(&self, member: &Member) -> Export {
+    pub async fn ready_export(&self, member: &Member) -> Export {
         eventually("the export is ready", LIMIT, async || {
             Some(self.export(member).await.unwrap()).filter(|export| export.state() == ExportState::Ready)
         })

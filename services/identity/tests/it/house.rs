@@ -217,5 +217,6 @@ pub fn token_in(text: &str) -> String {
 }
 
 fn has_files(path: &Path) -> bool {
-    path.is_file() || fs::read_dir(path).unwrap().any(|entry| has_files(&entry.unwrap().path()))
+    // It may be removed meanwhile.
+    path.is_file() || fs::read_dir(path).into_iter().flatten().flatten().any(|entry| has_files(&entry.path()))
 }

@@ -24,6 +24,7 @@ mod operators;
 mod ownership;
 mod principals;
 mod profiles;
+mod replaced_exports;
 mod roles;
 mod second_factor;
 mod second_factor_policy;

@@ -1,6 +1,6 @@
 //! The events of one account, for who follows only it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diwan_feed::{Change, Position, append};
 use diwan_proto::{
@@ -8,7 +8,7 @@ use diwan_proto::{
     team::v1::{Team, TeamChanged},
 };
 use diwan_runtime::{Clock as _, SystemClock, ids};
-use futures::StreamExt as _;
+use futures::{StreamExt as _, future::join_all};
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::timeout;
 use tonic::{Code, Request, Status};
@@ -114,4 +114,52 @@ async fn an_account_without_events_hears_that_nothing_is_missing() {
     assert!(sent.events.is_empty() && sent.complete_until.is_some());
     let request = WatchEventsRequest { after: None, account_id: "\u{1}".into() };
     assert_eq!(setup.server().watch_events(Request::new(request)).await.err().unwrap().code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn streams_of_one_account_at_one_place_look_as_often_as_one_does_and_miss_nothing() {
+    const STREAMS: i64 = 60;
+    let setup = setup().await;
+    let account = ids::new_id();
+    setup.emit_of(account, "first").await;
+    let server = setup.server();
+    let follow = async || {
+        let request = WatchEventsRequest { after: None, account_id: account.to_string() };
+        let mut stream = server.watch_events(Request::new(request)).await.unwrap().into_inner();
+        let mut names = Vec::new();
+        while names.last().is_none_or(|name| name != "last") {
+            for event in timeout(LIMIT, stream.next()).await.unwrap().unwrap().unwrap().events {
+                names.push(crate::support::name_of(&event.try_into().unwrap()));
+            }
+        }
+        names
+    };
+    let writing = async {
+        let begun = Instant::now();
+        for number in 0..150 {
+            setup.emit_of(ids::new_id(), "of another").await;
+            if number == 75 {
+                setup.emit_of(account, "between").await;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        setup.emit_of(account, "last").await;
+        begun.elapsed()
+    };
+    let (read, took) = tokio::join!(join_all((0..STREAMS).map(|_| follow())), writing);
+    for names in read {
+        assert_eq!(names, ["first", "between", "last"]);
+    }
+    // Each look reads the generation; who has gone has told the statistics of it.
+    setup.test.pool.close().await;
+    let mut connection = PgConnection::connect(&setup.test.url).await.unwrap();
+    let looks: i64 = sqlx::query_scalar(
+        "select seq_scan + coalesce(idx_scan, 0) from pg_stat_user_tables where relname = 'feed_generation'",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
+    // Twenty a second at most, and those that find something, which each has for itself.
+    let most = i64::try_from(took.as_millis() / 25).unwrap() + 6 * STREAMS;
+    assert!(looks > 0 && looks < most, "{looks} looks in {took:?}");
 }

@@ -48,6 +48,9 @@ enum Part {
     /// The service that the gateway is measured in front of.
     #[command(hide = true)]
     Backend,
+    /// The thousand people who sign in at once.
+    #[command(hide = true)]
+    Crowd,
 }
 
 const ALL: [Part; 7] =
@@ -55,8 +58,10 @@ const ALL: [Part; 7] =
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(Part::Backend) = arguments.part {
-        return exit(gateway::backend::serve());
+    match arguments.part {
+        Some(Part::Backend) => return exit(gateway::backend::serve()),
+        Some(Part::Crowd) => return exit(sign_in::crowd::sign_in()),
+        _ => {}
     }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -77,7 +82,7 @@ async fn measure(parts: &[Part]) -> Result<(), Failure> {
             Part::Routing => routing::measure(&mut report).await?,
             Part::Growth => routing::growth(&mut report).await?,
             Part::Idle => routing::idle(&mut report).await?,
-            Part::Backend => {}
+            Part::Backend | Part::Crowd => {}
         }
     }
     report.end()

@@ -73,7 +73,7 @@ fn team() -> GetTeamResponse {
 }
 
 /// A message as gRPC sends it: not compressed, its length, itself.
-pub(super) fn framed(message: &impl Message) -> Bytes {
+pub(crate) fn framed(message: &impl Message) -> Bytes {
     let encoded = message.encode_to_vec();
     let length = u32::try_from(encoded.len()).unwrap_or(u32::MAX).to_be_bytes();
     [&[0], length.as_slice(), &encoded].concat().into()

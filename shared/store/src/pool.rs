@@ -54,6 +54,10 @@ impl Options {
     }
 }
 
+/// A connection that has rested for longer is tried before it is given out; one that was in use just now is not: that would be a
+/// round trip to the server for each transaction.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// Opens a pool, once the server answers.
 ///
 /// # Errors
@@ -64,6 +68,15 @@ pub async fn open(url: &str, options: Options) -> Result<PgPool, Error> {
     Ok(PgPoolOptions::new()
         .max_connections(options.max_connections)
         .acquire_timeout(options.acquire_timeout)
+        .test_before_acquire(false)
+        .before_acquire(|connection, about| {
+            Box::pin(async move {
+                if about.idle_for >= FRESH {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_lazy_with(connection))
 }
 

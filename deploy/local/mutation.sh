@@ -26,7 +26,7 @@ conversation: claim, account of the team ; claim ; $slots|t.account_id = \$1 and
 conversation: claim, team ; claim ; $slots|and t.id = \$2|
 conversation: claim, limit ; claim ; $slots|s.open_count + d.count <= t.assignment_limit|true
 conversation: claim, all agents had room ; claim ; $slots|(select count(*) from decided) = (select count(*) from taken)|true
-conversation: claim, account of the conversation ; claim ; $conversations|c.account_id = \$1 and c.id|\$1::uuid is not null and c.id
+conversation: claim, account of the conversation ; claim ; $conversations|c.account_id = \$1 and |\$1::uuid is not null and |account_id = c.account_id and id = c.contact_id|id = c.contact_id
 conversation: claim, conversation ; claim ; $conversations|and c.id = d.id|
 conversation: claim, status ; claim ; $conversations|and c.state = 'QUEUED'|
 conversation: claim, team of the conversation ; claim ; $conversations|c.team_id = \$2|\$2::uuid is not null

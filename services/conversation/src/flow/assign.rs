@@ -17,7 +17,7 @@ use crate::{
         Tx, claim,
         decisions::{self, Ledger},
         hours, queue,
-        record::{Changed, Why, record},
+        record::{Changed, Why, record_known},
         slots, teams,
     },
 };
@@ -52,12 +52,12 @@ pub async fn assign(tx: &mut Tx, account: Uuid, team_id: Uuid, now: Timestamp) -
     if decision.assignments.is_empty() {
         return Ok(0);
     }
-    claim::claim(tx, account, team_id, &decision.assignments).await?;
+    let taken = claim::claim(tx, account, team_id, &decision.assignments).await?;
     let id = ids::new_id();
     decisions::insert(tx, account, (id, team_id, team), Ledger::Batch(&decision, &agents, &waiting), now).await?;
     let before = Some(Facts { state: State::Queued, team: team_id, holder: None });
     let changed: Vec<_> = decision.assignments.iter().map(|made| Changed::from(made.conversation, before)).collect();
     let why = Why { cause: Cause::Automatic, actor: None, decision: Some(id) };
-    record(tx, account, why, &changed, now).await?;
+    record_known(tx, account, why, (&changed, taken), now).await?;
     Ok(changed.len())
 }

@@ -88,7 +88,7 @@ pub async fn ingest(tx: &mut Tx, mail: &Incoming, now: Timestamp) -> Result<Inge
 async fn new(tx: &mut Tx, mail: &Incoming, key: Option<&str>, now: Timestamp) -> Result<Ingested, Error> {
     let account = mail.account;
     let sender = (mail.from_name.as_str(), mail.from_email.as_str(), key, mail.country.as_deref());
-    let contact = contacts::ensure(tx, account, ids::new_id(), sender, now).await?;
+    let (contact, is_new) = contacts::ensure(tx, account, ids::new_id(), sender, now).await?;
     let routed = route::route(tx, account, arrival(mail, contact)).await?;
     let team = routed.team;
     // What nobody reads, or a machine has written, no bot answers (RFC 3834 section 2).
@@ -110,8 +110,8 @@ async fn new(tx: &mut Tx, mail: &Incoming, key: Option<&str>, now: Timestamp) ->
     };
     // Before the conversation is there: the lock order. What is with a bot is offered when it leaves it.
     let sticky = match bot {
-        None => sticky_owner(tx, account, (team, conversation.id, contact), now).await?,
-        Some(_) => None,
+        None if !is_new => sticky_owner(tx, account, (team, conversation.id, contact), now).await?,
+        _ => None,
     };
     let decision = sticky.map(|offer| offer.decision);
     conversations::insert(tx, account, &conversation, now).await?;

@@ -1,26 +1,37 @@
 //! The claim: gives conversations to agents as the routing decided, if every fact that it decided on still holds.
 
 use jiff::Timestamp;
-use jiff_sqlx::ToSqlx as _;
+use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{Tx, lost_race};
+use super::{
+    Tx,
+    conversations::{Conversation, select},
+    lost_race,
+};
 use crate::{Error, domain::routing::Assignment};
 
-/// Makes the assignments, all or none. No interleaving gives a conversation two holders or puts an agent above the limit: each
+/// Makes the assignments, all or none, and returns the conversations after them. No interleaving gives a conversation two holders or puts an agent above the limit: each
 /// row is changed only where it still is what the decision saw, under its lock, and one stale row undoes the whole.
 ///
 /// # Errors
 /// A serialization failure when anything was stale: the transaction is run again and decides anew.
-pub async fn claim(tx: &mut Tx, account: Uuid, team: Uuid, assignments: &[Assignment]) -> Result<(), Error> {
+pub async fn claim(
+    tx: &mut Tx,
+    account: Uuid,
+    team: Uuid,
+    assignments: &[Assignment],
+) -> Result<Vec<Conversation>, Error> {
     // Whoever else locks several conversations does so by id: in another order the two would wait for each other.
     let mut assignments = assignments.to_vec();
     assignments.sort_unstable_by_key(|assignment| assignment.conversation);
     let assignments = &assignments;
-    let fits = take_slots(tx, account, team, assignments).await?;
-    if fits && take_conversations(tx, account, team, assignments).await? == assignments.len() {
-        return Ok(());
+    if take_slots(tx, account, team, assignments).await? {
+        let taken = take_conversations(tx, account, team, assignments).await?;
+        if taken.len() == assignments.len() {
+            return Ok(taken);
+        }
     }
     Err(lost_race(tx).await)
 }
@@ -53,31 +64,32 @@ async fn take_slots(tx: &mut Tx, account: Uuid, team: Uuid, assignments: &[Assig
     Ok(row.all)
 }
 
-/// How many conversations still were as the decision saw them.
+/// Takes those conversations that still are as the decision saw them.
 async fn take_conversations(
     tx: &mut Tx,
     account: Uuid,
     team: Uuid,
     assignments: &[Assignment],
-) -> Result<usize, Error> {
-    let taken = sqlx::query!(
-        "update conversations c
-         set state = 'OPEN', holder_id = d.user_id, last_holder_id = d.user_id, assigned_at = d.at, queued_at = null,
-             version = c.version + 1
-         from unnest($3::uuid[], $4::bigint[], $5::uuid[], $6::timestamptz[]) as d (id, version, user_id, at)
-         where c.account_id = $1 and c.id = d.id
-           and c.state = 'QUEUED' and c.team_id = $2 and c.holder_id is null and c.version = d.version",
+) -> Result<Vec<Conversation>, Error> {
+    let taken = select!(
+        "with taken as (
+             update conversations c
+             set state = 'OPEN', holder_id = d.user_id, last_holder_id = d.user_id, assigned_at = d.at, queued_at = null,
+                 version = c.version + 1
+             from unnest($3::uuid[], $4::bigint[], $5::uuid[], $6::timestamptz[]) as d (id, version, user_id, at)
+             where c.account_id = $1 and c.id = d.id
+               and c.state = 'QUEUED' and c.team_id = $2 and c.holder_id is null and c.version = d.version
+             returning c.*)",
+        "taken c",
+        "true",
         account,
         team,
         &column(assignments, |assignment| assignment.conversation),
         &column(assignments, |assignment| assignment.version),
         &column(assignments, |assignment| assignment.user),
         &column(assignments, |assignment| assignment.at.to_sqlx()) as _
-    )
-    .execute(tx)
-    .instrument(diwan_store::span("claim conversations"))
-    .await?;
-    Ok(usize::try_from(taken.rows_affected()).unwrap_or(usize::MAX))
+    );
+    Ok(taken.fetch_all(tx).instrument(diwan_store::span("claim conversations")).await?)
 }
 
 fn column<T>(assignments: &[Assignment], value: impl Fn(&Assignment) -> T) -> Vec<T> {

@@ -9,21 +9,21 @@ use super::Tx;
 use crate::Error;
 
 /// The contact with this address, made where there is none. Without a key, because a broken mail named nobody, it is a new one:
-/// strangers are not merged. The first name that is given stays, and the first country.
+/// strangers are not merged. The first name that is given stays, and the first country. The second value: whether it is a new one.
 pub async fn ensure(
     tx: &mut Tx,
     account: Uuid,
     new_id: Uuid,
     (name, email, key, country): (&str, &str, Option<&str>, Option<&str>),
     now: Timestamp,
-) -> Result<Uuid, Error> {
-    let id = sqlx::query_scalar!(
-        "insert into contacts as known (account_id, id, name, email, email_key, created_at, country)
+) -> Result<(Uuid, bool), Error> {
+    let row = sqlx::query!(
+        r#"insert into contacts as known (account_id, id, name, email, email_key, created_at, country)
          values ($1, $2, $3, $4, $5, $6, $7)
          on conflict (account_id, email_key) do update
              set name = case when known.name = '' then excluded.name else known.name end,
                  country = coalesce(known.country, excluded.country)
-         returning id",
+         returning id, id = $2 as "new!""#,
         account,
         new_id,
         name,
@@ -35,7 +35,7 @@ pub async fn ensure(
     .fetch_one(tx)
     .instrument(diwan_store::span("ensure contact"))
     .await?;
-    Ok(id)
+    Ok((row.id, row.new))
 }
 
 /// The country of a contact, where it is known.

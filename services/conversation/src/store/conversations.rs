@@ -108,12 +108,14 @@ impl Conversation {
     }
 }
 
-/// Reads conversations of the account `$1` that meet a condition.
+/// Reads conversations of the account `$1`, each called `c`, from a source of them, where they meet a condition. What the source needs
+/// may stand before.
 macro_rules! select {
-    ($condition:tt $(+ $more:tt)*, $($argument:tt)*) => {
+    ($with:tt, $from:tt, $condition:tt $(+ $more:tt)*, $($argument:tt)*) => {
         sqlx::query_as!(
             Conversation,
-            r#"select c.id, c.team_id, c.state, c.holder_id, c.last_holder_id, c.contact_id, k.name as contact_name,
+            $with + r#"
+               select c.id, c.team_id, c.state, c.holder_id, c.last_holder_id, c.contact_id, k.name as contact_name,
                       k.email as contact_email, k.country as contact_country, k.group_ids as contact_groups, c.subject, c.mailbox_id,
                       c.mailbox_address, c.version,
                       c.created_at as "created_at: SqlTimestamp", c.queued_at as "queued_at: SqlTimestamp",
@@ -123,16 +125,27 @@ macro_rules! select {
                       c.unanswered_since as "unanswered_since: SqlTimestamp",
                       (select t.no_answer_after_minutes > 0 or t.reassign_when_offline from teams t
                        where t.account_id = c.account_id and t.id = c.team_id) as reoffered
-               from conversations c join contacts k on k.account_id = c.account_id and k.id = c.contact_id
+               from "# + $from + r#"
+               cross join lateral (select * from contacts where account_id = c.account_id and id = c.contact_id limit 1) k
                where c.account_id = $1 and "# + $condition $(+ $more)*,
             $($argument)*
         )
     };
 }
+pub(super) use select;
 
 /// Those of the given ones that exist, in no particular order.
+///
+/// Each is looked up by its key: a plan for all of them, made while the table was young, would read all of it for each arrival.
 pub async fn load(tx: &mut Tx, account: Uuid, ids: &[Uuid]) -> Result<Vec<Conversation>, Error> {
-    let found = select!("c.id = any($2)", account, ids);
+    let found = select!(
+        "",
+        "unnest($2::uuid[]) asked (id)
+         cross join lateral (select * from conversations where account_id = $1 and id = asked.id limit 1) c",
+        "true",
+        account,
+        ids
+    );
     Ok(found.fetch_all(tx).instrument(diwan_store::span("load conversations")).await?)
 }
 
@@ -166,6 +179,8 @@ macro_rules! listed {
         let teams = |teams: &BTreeSet<Uuid>| teams.iter().copied().collect::<Vec<_>>();
         let (time, id) = $part.after.unzip();
         select!(
+            "",
+            "conversations c",
             $asked
                 + r#" and ($2 or c.team_id = any($3)
                       or (c.last_holder_id = $4 and (c.holder_id = $4 or (c.state = 'CLOSED' and c.team_id = any($5))))

@@ -128,6 +128,9 @@ pub async fn thread(
     nearest_first: &[String],
     sender_key: Option<&str>,
 ) -> Result<Option<Uuid>, Error> {
+    if nearest_first.is_empty() {
+        return Ok(None);
+    }
     let found = sqlx::query_scalar!(
         "select m.conversation_id
          from unnest($2::text[]) with ordinality as r (id, place)

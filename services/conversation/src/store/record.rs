@@ -71,22 +71,32 @@ pub async fn record(
     changed: &[Changed],
     now: Timestamp,
 ) -> Result<Vec<Conversation>, Error> {
-    if why.cause.is_transition() {
-        insert_transitions(tx, account, why, changed, now).await?;
-    }
     let ids: Vec<_> = changed.iter().map(|changed| changed.id).collect();
-    let loaded = load(tx, account, &ids).await?;
-    let mut by_id: HashMap<Uuid, Conversation> = loaded.into_iter().map(|found| (found.id, found)).collect();
-    let mut after = Vec::with_capacity(changed.len());
+    let after = load(tx, account, &ids).await?;
+    record_known(tx, account, why, (changed, after), now).await
+}
+
+/// As [`record`], for whoever has the conversations after the changes at hand.
+pub async fn record_known(
+    tx: &mut Tx,
+    account: Uuid,
+    why: Why,
+    (changed, after): (&[Changed], Vec<Conversation>),
+    now: Timestamp,
+) -> Result<Vec<Conversation>, Error> {
+    let mut by_id: HashMap<Uuid, Conversation> = after.into_iter().map(|found| (found.id, found)).collect();
+    let after: Option<Vec<_>> = changed.iter().map(|changed| by_id.remove(&changed.id)).collect();
+    let after = after.ok_or(Error::NotFound)?;
+    if why.cause.is_transition() {
+        insert_transitions(tx, account, why, (changed, &after), now).await?;
+    }
     let mut events = Vec::with_capacity(changed.len());
     let mut left = Vec::new();
-    for changed in changed {
-        let conversation = by_id.remove(&changed.id).ok_or(Error::NotFound)?;
-        events.push(event(account, why.cause, changed, &conversation)?);
-        if left_its_bot(changed, &conversation)? {
+    for (changed, after) in changed.iter().zip(&after) {
+        events.push(event(account, why.cause, changed, after)?);
+        if left_its_bot(changed, after)? {
             left.push(changed.id);
         }
-        after.push(conversation);
     }
     let unanswered: Vec<Uuid> = after.iter().filter(|found| found.waits_for_holder()).map(|found| found.id).collect();
     if !unanswered.is_empty() {
@@ -124,38 +134,47 @@ async fn insert_transitions(
     tx: &mut Tx,
     account: Uuid,
     why: Why,
-    changed: &[Changed],
+    (changed, after): (&[Changed], &[Conversation]),
     now: Timestamp,
 ) -> Result<(), Error> {
-    let ids: Vec<Uuid> = changed.iter().map(|changed| changed.id).collect();
-    let states: Vec<Option<&str>> =
-        changed.iter().map(|changed| changed.before.map(|before| before.state.name())).collect();
+    let from = |changed: &Changed| changed.before.map(|before| before.state.name());
     // Who held a closed one last is no holder any more.
     let held = |before: Facts| before.holder.filter(|_| before.state != State::Closed);
-    let holders: Vec<Option<Uuid>> = changed.iter().map(|changed| changed.before.and_then(held)).collect();
-    let teams: Vec<Option<Uuid>> = changed.iter().map(|changed| changed.before.map(|before| before.team)).collect();
-    let over: Vec<bool> = changed.iter().map(|changed| changed.over_limit).collect();
-    // Each is looked up by its key: a join's plan, made while the table was young, would read all of it for each arrival.
+    let bot = |(changed, after): (&Changed, &Conversation)| {
+        let ends = [from(changed), Some(after.state.as_str())];
+        after.bot_id.filter(|_| ends.contains(&Some(State::Bot.name())))
+    };
+    let bots: Vec<Option<Uuid>> = changed.iter().zip(after).map(bot).collect();
     sqlx::query!(
         "insert into transitions (account_id, conversation_id, version, at, cause, actor_id, from_state, to_state,
                                   from_holder_id, to_holder_id, team_id, over_limit, decision_id, bot_id, from_team_id)
-         select $1, c.id, c.version, $2, $3, $4, d.state, c.state, d.holder, c.holder_id, c.team_id, d.over_limit, $5,
-                case when 'BOT' in (d.state, c.state) then c.bot_id end, nullif(d.team, c.team_id)
-         from unnest($6::uuid[], $7::text[], $8::uuid[], $9::boolean[], $10::uuid[]) as d (id, state, holder, over_limit, team)
-         cross join lateral (select * from conversations where account_id = $1 and id = d.id limit 1) c",
+         select $1, id, version, $2, $3, $4, from_state, to_state, from_holder, to_holder, team, over_limit, $5, bot,
+                nullif(from_team, team)
+         from unnest($6::uuid[], $7::bigint[], $8::text[], $9::text[], $10::uuid[], $11::uuid[], $12::uuid[], $13::uuid[],
+                     $14::boolean[], $15::uuid[])
+              as changed (id, version, from_state, to_state, from_holder, to_holder, from_team, team, over_limit, bot)",
         account,
         now.to_sqlx() as _,
         why.cause.name(),
         why.actor,
         why.decision,
-        &ids,
-        &states as _,
-        &holders as _,
-        &over,
-        &teams as _
+        &column(after, |after| after.id),
+        &column(after, |after| after.version),
+        &column(changed, from) as _,
+        &column(after, |after| after.state.as_str()) as _,
+        &column(changed, |changed| changed.before.and_then(held)) as _,
+        &column(after, |after| after.holder_id) as _,
+        &column(changed, |changed| changed.before.map(|before| before.team)) as _,
+        &column(after, |after| after.team_id),
+        &column(changed, |changed| changed.over_limit),
+        &bots as _
     )
     .execute(tx)
     .instrument(diwan_store::span("insert transitions"))
     .await?;
     Ok(())
+}
+
+fn column<'a, T, V>(rows: &'a [T], value: impl Fn(&'a T) -> V) -> Vec<V> {
+    rows.iter().map(value).collect()
 }

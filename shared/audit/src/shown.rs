@@ -3,7 +3,10 @@
 //! What is left out is declared in the .proto files, by `debug_redact`, so a field is kept out of debug output and out of the log
 //! by one word. A message of a newer version shows the fields that this one knows.
 
-use std::{collections::HashSet, sync::LazyLock};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::LazyLock,
+};
 
 use diwan_proto::DESCRIPTORS;
 use jiff::Timestamp;
@@ -30,6 +33,15 @@ pub(crate) static CHANGING: LazyLock<HashSet<String>> = LazyLock::new(|| {
         !harmless && !method.is_server_streaming() && !method.is_client_streaming()
     });
     changing.map(|method| format!("{}/{}", method.parent_service().full_name(), method.name())).collect()
+});
+
+/// The fields of each message that are shown, by its full name: found once, since asking a field for its options decodes them.
+static SHOWN: LazyLock<HashMap<String, Vec<FieldDescriptor>>> = LazyLock::new(|| {
+    let is_shown = |field: &FieldDescriptor| !is_secret(field) && !OF_THE_CALL.contains(&field.name());
+    let fields = |message: MessageDescriptor| {
+        (message.full_name().to_owned(), message.fields().filter(is_shown).collect::<Vec<_>>())
+    };
+    POOL.all_messages().map(fields).collect()
 });
 
 /// A thing, as a message tells of it.
@@ -85,7 +97,7 @@ pub fn thing(kind: &str, encoded: &[u8]) -> Option<Thing> {
         }
         _ => Some(Value::Message(message)),
     };
-    let inner = inner?.as_message()?.clone();
+    let Some(Value::Message(inner)) = inner else { return None };
     let kind = inner.descriptor().full_name().trim_end_matches("Changed").to_owned();
     Some(Thing { kind, id: id(&inner), version: version(&inner), json: object(&inner) })
 }
@@ -124,15 +136,11 @@ fn object(message: &DynamicMessage) -> Json {
     if let Some(text) = well_known(message) {
         return text;
     }
+    let fields = SHOWN.get(message.descriptor().full_name()).map(Vec::as_slice).unwrap_or_default();
     // What is false or 0 is told, too: it may have been something else before.
-    let is_shown = |field: &FieldDescriptor| {
-        !is_secret(field)
-            && !OF_THE_CALL.contains(&field.name())
-            && (!field.supports_presence() || message.has_field(field))
-    };
-    let shown = message.descriptor().fields().filter(is_shown).collect::<Vec<_>>();
+    let is_told = |field: &&FieldDescriptor| !field.supports_presence() || message.has_field(field);
     let entry = |field: &FieldDescriptor| (field.name().to_owned(), of_value(&field.kind(), &message.get_field(field)));
-    Json::Object(shown.iter().map(entry).collect())
+    Json::Object(fields.iter().filter(is_told).map(entry).collect())
 }
 
 /// Times and masks as protobuf's JSON writes them.
@@ -174,7 +182,7 @@ fn enumerated(kind: &Kind, number: i32) -> Json {
     name.map_or_else(|| Json::from(number), Json::String)
 }
 
-fn map(kind: &Kind, entries: &std::collections::HashMap<prost_reflect::MapKey, Value>) -> Map<String, Json> {
+fn map(kind: &Kind, entries: &HashMap<prost_reflect::MapKey, Value>) -> Map<String, Json> {
     let values = kind.as_message().map(|entry| entry.map_entry_value_field().kind());
     let shown = |value| of_value(values.as_ref().unwrap_or(kind), value);
     entries.iter().map(|(key, value)| (Value::from(key.clone()).to_string(), shown(value))).collect()

@@ -259,7 +259,8 @@ impl Installation {
 }
 
 fn postgres_options(options: &Options) -> PostgresOptions {
-    PostgresOptions::new(options.postgres.clone(), options.home.join("postgres"))
+    // A benchmark reads from commit to commit.
+    PostgresOptions::new(options.postgres.clone(), options.home.join("postgres")).with("track_commit_timestamp", "on")
 }
 
 /// How `diwan`, which is all services, is started.

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::process::{Child, ChildStdin};
+use tokio::time::{Instant, sleep};
 
 use crate::error::Error;
 use crate::home::{Home, Lock};
@@ -24,6 +26,10 @@ status=$?
 kill -KILL "$reader" 2>/dev/null
 exit $status
 "#;
+
+/// How long whoever was killed just now may still hold the lock: until the kernel has taken it apart.
+const DYING: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A running private cluster.
 ///
@@ -46,7 +52,7 @@ impl Postgres {
     /// starts the server and returns when it answers. Needs a tokio runtime with I/O and time.
     pub async fn start(options: Options) -> Result<Self, Error> {
         let home = Home::open(&options.data)?;
-        let lock = home.lock()?.ok_or_else(|| Error::InUse { home: home.root().to_owned() })?;
+        let lock = lock(&home).await?;
         let arguments = server::prepare(&home, &options).await?;
         let mut watchdog = server::shell(&home, WATCHDOG, arguments, Stdio::piped())?;
         let lifeline = watchdog.stdin.take();
@@ -88,5 +94,17 @@ impl Postgres {
         self.ended().await?;
         self.home.tidy();
         if self.durability == Durability::Throwaway { self.home.forget() } else { Ok(()) }
+    }
+}
+
+/// Whoever starts anew after a kill comes before the kernel is done with the one before.
+async fn lock(home: &Home) -> Result<Lock, Error> {
+    let deadline = Instant::now() + DYING;
+    loop {
+        match home.lock()? {
+            Some(lock) => return Ok(lock),
+            None if Instant::now() < deadline => sleep(LOOK_AGAIN).await,
+            None => return Err(Error::InUse { home: home.root().to_owned() }),
+        }
     }
 }

@@ -55,6 +55,21 @@ async fn a_second_owner_is_refused_while_the_first_lives() {
 }
 
 #[tokio::test]
+async fn who_starts_while_the_one_before_dies_waits_for_its_end() {
+    let folder = open_folder();
+    let options = Options::throwaway(binaries(), folder.path());
+    let first = Postgres::start(options.clone()).await.unwrap();
+    let dying = fs::File::open(first.home().join("lock")).unwrap();
+    first.stop().await.unwrap();
+    dying.try_lock().unwrap();
+    let second = tokio::spawn(Postgres::start(options));
+    // It has looked by then; if it has not, the test is passed more easily, never failed.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(dying);
+    second.await.unwrap().unwrap().stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_folder_is_free_after_a_stop_though_another_thread_is_starting_programs() {
     let folder = open_folder();
     let options = Options::throwaway(binaries(), folder.path());

@@ -95,6 +95,32 @@ impl Fields {
         *range.start()
     }
 
+    /// Whether a list has so many entries. Whoever is told that it has not looks at none of them: there may be millions.
+    pub fn entries(&mut self, field: &str, count: usize, range: RangeInclusive<usize>) -> bool {
+        let fits = range.contains(&count);
+        if !fits {
+            let limits = [("min", range.start().to_string()), ("max", range.end().to_string())];
+            self.refuse(field, "FIELD_ENTRIES", &limits);
+        }
+        fits
+    }
+
+    /// So many ids, in the order in which they are given; none beside a list of another length.
+    pub fn uuids(&mut self, field: &str, values: &[String], range: RangeInclusive<usize>) -> Vec<Uuid> {
+        if !self.entries(field, values.len(), range) {
+            return Vec::new();
+        }
+        values.iter().enumerate().map(|(place, id)| self.uuid(&format!("{field}[{place}]"), id)).collect()
+    }
+
+    /// As [`Fields::uuids`], sorted, each once.
+    pub fn distinct_uuids(&mut self, field: &str, values: &[String], range: RangeInclusive<usize>) -> Vec<Uuid> {
+        let mut ids = self.uuids(field, values, range);
+        ids.sort();
+        ids.dedup();
+        ids
+    }
+
     /// One of the four languages; English beside a violation.
     pub fn language(&mut self, field: &str, value: &str) -> Language {
         Language::ALL.into_iter().find(|language| language.tag() == value).unwrap_or_else(|| {
@@ -197,6 +223,19 @@ mod tests {
             assert!(status.message().contains(&more));
             assert!(on_the_wire(&status) < 8192, "{language:?}: {}", on_the_wire(&status));
         }
+    }
+
+    #[test]
+    fn of_a_million_ids_the_list_is_named_and_nothing_in_it() {
+        let ids = |count| vec!["019a0000-0000-7000-8000-000000000000".to_owned(); count];
+        let mut fields = Fields::new();
+        assert_eq!(fields.uuids("good", &ids(2), 0..=2).len(), 2);
+        assert_eq!(fields.distinct_uuids("twice", &ids(2), 0..=2).len(), 1);
+        assert!(fields.uuids("many", &vec!["bad".to_owned(); 1_000_000], 0..=2).is_empty());
+        assert!(fields.distinct_uuids("none", &[], 1..=2).is_empty());
+        let fault = fields.finish().unwrap_err();
+        let named: Vec<_> = fault.fields().iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(named, ["many", "none"]);
     }
 
     #[test]

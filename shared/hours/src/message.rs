@@ -1,6 +1,6 @@
 //! Schedules as messages.
 
-use std::{collections::BTreeSet, ops::RangeInclusive};
+use std::collections::BTreeSet;
 
 use diwan_fault::Fields;
 use diwan_proto::team::v1::{self as proto, WorkingDay, WorkingHours};
@@ -11,7 +11,7 @@ use crate::schedule::{DAY, MOST_HOLIDAYS, MOST_SHIFTS, Schedule, Shift};
 /// Reads and checks working hours; bad fields are named below `field`.
 pub fn read(fields: &mut Fields, field: &str, message: &WorkingHours) -> Schedule {
     let mut schedule = Schedule { holidays: holidays(fields, field, &message.holidays), ..Schedule::default() };
-    if !entries(fields, &format!("{field}.days"), message.days.len(), 1..=7) {
+    if !fields.entries(&format!("{field}.days"), message.days.len(), 1..=7) {
         return schedule;
     }
     let mut seen = BTreeSet::new();
@@ -49,7 +49,7 @@ fn weekday(day: &WorkingDay) -> Option<Weekday> {
 }
 
 fn shifts(fields: &mut Fields, field: &str, messages: &[proto::Shift]) -> Vec<Shift> {
-    if !entries(fields, field, messages.len(), 1..=MOST_SHIFTS) {
+    if !fields.entries(field, messages.len(), 1..=MOST_SHIFTS) {
         return Vec::new();
     }
     let mut shifts: Vec<Shift> = Vec::with_capacity(messages.len());
@@ -73,7 +73,7 @@ fn shifts(fields: &mut Fields, field: &str, messages: &[proto::Shift]) -> Vec<Sh
 
 fn holidays(fields: &mut Fields, field: &str, values: &[String]) -> BTreeSet<Date> {
     let mut dates = BTreeSet::new();
-    if !entries(fields, &format!("{field}.holidays"), values.len(), 0..=MOST_HOLIDAYS) {
+    if !fields.entries(&format!("{field}.holidays"), values.len(), 0..=MOST_HOLIDAYS) {
         return dates;
     }
     for (place, value) in values.iter().enumerate() {
@@ -84,16 +84,6 @@ fn holidays(fields: &mut Fields, field: &str, values: &[String]) -> BTreeSet<Dat
         }
     }
     dates
-}
-
-/// Whether a list has so many entries. Nobody looks at each of those of a list that is refused: there may be millions.
-fn entries(fields: &mut Fields, field: &str, count: usize, range: RangeInclusive<usize>) -> bool {
-    let fits = range.contains(&count);
-    if !fits {
-        let limits = [("min", range.start().to_string()), ("max", range.end().to_string())];
-        fields.refuse(field, "FIELD_ENTRIES", &limits);
-    }
-    fits
 }
 
 #[cfg(test)]

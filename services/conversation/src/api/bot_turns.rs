@@ -21,7 +21,7 @@ use sqlx::PgConnection;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Api, conversations::LONGEST_ANSWER, fields::uuids, notes::LONGEST_NOTE};
+use super::{Api, conversations::LONGEST_ANSWER, notes::LONGEST_NOTE};
 use crate::{
     Error,
     flow::{
@@ -114,7 +114,7 @@ impl BotTurnService for Api {
         let request_id = fields.request_id(&message.request_id);
         let claim = claim(&mut fields, &message.conversation_id, &message.claim_id);
         let team = fields.optional_uuid("team_id", &message.team_id);
-        let topics = uuids(&mut fields, "topic_ids", &message.topic_ids, 0..=TOPICS);
+        let topics = fields.uuids("topic_ids", &message.topic_ids, 0..=TOPICS);
         let note = fields.text("note", &message.note, 0..=LONGEST_NOTE);
         fields.finish()?;
         let parting = Parting { topics: &topics, note: &note };
@@ -141,7 +141,7 @@ impl BotTurnService for Api {
         let mut fields = Fields::new();
         let request_id = fields.request_id(&message.request_id);
         let claim = claim(&mut fields, &message.conversation_id, &message.claim_id);
-        let topics = uuids(&mut fields, "topic_ids", &message.topic_ids, 0..=TOPICS);
+        let topics = fields.uuids("topic_ids", &message.topic_ids, 0..=TOPICS);
         let note = fields.text("note", &message.note, 0..=LONGEST_NOTE);
         fields.finish()?;
         let parting = Parting { topics: &topics, note: &note };

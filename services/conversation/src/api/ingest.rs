@@ -10,10 +10,7 @@ use jiff::Timestamp;
 use sqlx::PgConnection;
 use tonic::{Request, Response, Status};
 
-use super::{
-    Api,
-    fields::{country, uuids},
-};
+use super::{Api, fields::country};
 use crate::{
     Error,
     domain::state::Delivery,
@@ -92,7 +89,7 @@ fn incoming(message: &IngestMessageRequest, now: Timestamp) -> Result<Incoming, 
     let mailbox = fields.uuid("mailbox_id", &message.mailbox_id);
     let mailbox_address = fields.email("mailbox_address", &message.mailbox_address);
     let team = fields.optional_uuid("team_id", &message.team_id);
-    let topics = uuids(&mut fields, "topic_ids", &message.topic_ids, 0..=MOST_TOPICS);
+    let topics = fields.uuids("topic_ids", &message.topic_ids, 0..=MOST_TOPICS);
     let country = (!message.country.is_empty()).then(|| country(&mut fields, "country", &message.country));
     fields.finish()?;
     Ok(Incoming {

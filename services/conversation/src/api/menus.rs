@@ -1,10 +1,9 @@
 //! A menu as it is given, checked: each language once and the default one always there, and every page led to by some answer.
 
-use diwan_fault::Fields;
+use diwan_fault::{Fields, Language};
 use diwan_proto::conversation::v1 as proto;
 use prost::Message as _;
 
-use super::fields::{entries, uuids};
 use crate::domain::menu::{Entry, Menu, Page, Target, Texts};
 
 const PAGES: usize = 50;
@@ -20,10 +19,11 @@ const LARGEST: usize = 500_000;
 pub fn menu(fields: &mut Fields, field: &str, asked: &proto::MenuBot) -> Menu {
     if asked.encoded_len() > LARGEST {
         fields.refuse(field, "FIELD_MENU_SIZE", &[("max", LARGEST.to_string())]);
+        return Menu::default();
     }
     let language = fields.language(&format!("{field}.default_language"), &asked.default_language).tag();
     let path = format!("{field}.pages");
-    let fits = entries(fields, &path, asked.pages.len(), 1..=PAGES);
+    let fits = fields.entries(&path, asked.pages.len(), 1..=PAGES);
     let mut pages = Vec::new();
     for (place, page) in asked.pages.iter().enumerate().filter(|_| fits) {
         pages.push(self::page(fields, &format!("{path}[{place}]"), (page, asked.pages.len()), language));
@@ -44,7 +44,7 @@ pub fn menu(fields: &mut Fields, field: &str, asked: &proto::MenuBot) -> Menu {
 fn page(fields: &mut Fields, field: &str, (asked, pages): (&proto::MenuPage, usize), language: &str) -> Page {
     let texts = texts(fields, &format!("{field}.texts"), (&asked.texts, language), (LONGEST_TEXT, false));
     let path = format!("{field}.entries");
-    let fits = entries(fields, &path, asked.entries.len(), 1..=ENTRIES);
+    let fits = fields.entries(&path, asked.entries.len(), 1..=ENTRIES);
     let mut found = Vec::new();
     for (place, entry) in asked.entries.iter().enumerate().filter(|_| fits) {
         found.push(self::entry(fields, &format!("{path}[{place}]"), (entry, pages), language));
@@ -55,7 +55,7 @@ fn page(fields: &mut Fields, field: &str, (asked, pages): (&proto::MenuPage, usi
 fn entry(fields: &mut Fields, field: &str, (asked, pages): (&proto::MenuEntry, usize), language: &str) -> Entry {
     let labels = texts(fields, &format!("{field}.labels"), (&asked.labels, language), (LONGEST_LABEL, true));
     let team = fields.optional_uuid(&format!("{field}.team_id"), &asked.team_id);
-    let topics = uuids(fields, &format!("{field}.topic_ids"), &asked.topic_ids, 0..=TOPICS);
+    let topics = fields.uuids(&format!("{field}.topic_ids"), &asked.topic_ids, 0..=TOPICS);
     let to = match usize::try_from(asked.page) {
         Ok(0) => Target::HandOver { team, topics },
         Ok(page) if page <= pages => {
@@ -80,6 +80,9 @@ fn texts(
     (longest, one_line): (usize, bool),
 ) -> Texts {
     let mut texts = Texts::new();
+    if !fields.entries(field, asked.len(), 0..=Language::ALL.len()) {
+        return texts;
+    }
     for (place, text) in asked.iter().enumerate() {
         let language = fields.language(&format!("{field}[{place}].language"), &text.language).tag();
         let path = format!("{field}[{place}].text");

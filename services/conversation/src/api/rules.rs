@@ -131,7 +131,7 @@ impl RoutingRuleService for Api {
         let message = request.into_inner();
         let mut fields = Fields::new();
         let request_id = fields.request_id(&message.request_id);
-        let order = fields::uuids(&mut fields, "rule_ids", &message.rule_ids, 0..=MOST);
+        let order = fields.uuids("rule_ids", &message.rule_ids, 0..=MOST);
         fields.finish()?;
         let once = once(&caller, &request_id, "ReorderRoutingRules", &message);
         let now = self.0.clock.now();
@@ -177,18 +177,18 @@ fn content(
         conditions: conditions_of(fields, conditions.unwrap_or(&proto::RoutingConditions::default())),
         team: fields.uuid("team_id", team),
         priority: priority_of(fields, priority),
-        add_topics: fields::uuids(fields, "add_topic_ids", add_topics, 0..=ADDED_TOPICS),
+        add_topics: fields.uuids("add_topic_ids", add_topics, 0..=ADDED_TOPICS),
         bot: fields.optional_uuid("bot_id", bot),
     }
 }
 
 fn conditions_of(fields: &mut Fields, asked: &proto::RoutingConditions) -> Conditions {
     let conditions = Conditions {
-        topics: fields::uuids(fields, "conditions.topic_ids", &asked.topic_ids, 0..=TOPICS),
+        topics: fields.uuids("conditions.topic_ids", &asked.topic_ids, 0..=TOPICS),
         countries: each(fields, "conditions.countries", (&asked.countries, 0..=COUNTRIES), |fields, field, value| {
             fields::country(fields, field, value)
         }),
-        mailboxes: fields::uuids(fields, "conditions.mailbox_ids", &asked.mailbox_ids, 0..=MAILBOXES),
+        mailboxes: fields.uuids("conditions.mailbox_ids", &asked.mailbox_ids, 0..=MAILBOXES),
         channels: each(fields, "conditions.channels", (&asked.channels, 0..=1), |fields, field, value| {
             channel(fields, field, *value)
         }),
@@ -201,7 +201,7 @@ fn conditions_of(fields: &mut Fields, asked: &proto::RoutingConditions) -> Condi
             (&asked.languages, 0..=Language::ALL.len()),
             |fields, field, value| fields.language(field, value).tag().to_owned(),
         ),
-        groups: fields::uuids(fields, "conditions.contact_group_ids", &asked.contact_group_ids, 0..=GROUPS),
+        groups: fields.uuids("conditions.contact_group_ids", &asked.contact_group_ids, 0..=GROUPS),
     };
     if conditions.is_empty() {
         fields.refuse("conditions", "FIELD_REQUIRED", &[]);
@@ -216,7 +216,7 @@ fn each<V, T>(
     (values, entries): (&[V], RangeInclusive<usize>),
     read: impl Fn(&mut Fields, &str, &V) -> T,
 ) -> Vec<T> {
-    if !fields::entries(fields, field, values.len(), entries) {
+    if !fields.entries(field, values.len(), entries) {
         return Vec::new();
     }
     values.iter().enumerate().map(|(place, value)| read(fields, &format!("{field}[{place}]"), value)).collect()

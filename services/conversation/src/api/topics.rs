@@ -170,13 +170,5 @@ fn request_id_and_id(request_id: &str, id: &str) -> Result<(String, Uuid), Fault
 
 /// Ids of topics, sorted, each once.
 fn topic_ids(fields: &mut Fields, values: &[String]) -> Vec<Uuid> {
-    if values.len() > MOST {
-        fields.refuse("topic_ids", "FIELD_ENTRIES", &[("min", 0.to_string()), ("max", MOST.to_string())]);
-        return Vec::new();
-    }
-    let named = values.iter().enumerate();
-    let mut ids: Vec<Uuid> = named.map(|(place, id)| fields.uuid(&format!("topic_ids[{place}]"), id)).collect();
-    ids.sort();
-    ids.dedup();
-    ids
+    fields.distinct_uuids("topic_ids", values, 0..=MOST)
 }

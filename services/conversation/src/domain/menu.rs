@@ -15,7 +15,7 @@ pub const MOST_QUESTIONS: i32 = 30;
 pub type Texts = BTreeMap<String, String>;
 
 /// A menu.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Menu {
     /// The language of those whose own cannot be told or is not there. All texts exist in it.
     pub default_language: String,

@@ -16,6 +16,8 @@ pub const TIME_ZONE: &str = "FIELD_TIME_ZONE";
 pub const PHONE_NUMBER: &str = "FIELD_PHONE_NUMBER";
 /// As many teams as team looks up at a time.
 const MOST_TEAMS: usize = 200;
+/// More than there are: one may be named twice.
+const MOST_GRANTS: usize = 20;
 
 /// Takes a password out of its message, so that neither a digest nor a log of the message can hold it.
 pub fn take_password(field: &mut String) -> Password {
@@ -75,6 +77,9 @@ pub fn role(fields: &mut Fields, value: i32) -> Role {
 /// Grants, each once.
 pub fn grants(fields: &mut Fields, values: &[i32]) -> Vec<Grant> {
     let mut grants = Vec::new();
+    if !fields.entries("grants", values.len(), 0..=MOST_GRANTS) {
+        return grants;
+    }
     for (index, value) in values.iter().enumerate() {
         match Grant::try_from(*value) {
             Ok(grant) if grant != Grant::Unspecified => grants.push(grant),
@@ -91,12 +96,5 @@ pub fn grants(fields: &mut Fields, values: &[i32]) -> Vec<Grant> {
 
 /// At least one team, each once.
 pub fn teams(fields: &mut Fields, values: &[String]) -> Vec<Uuid> {
-    if !(1..=MOST_TEAMS).contains(&values.len()) {
-        fields.refuse("team_ids", "FIELD_ENTRIES", &[("min", "1".to_owned()), ("max", MOST_TEAMS.to_string())]);
-    }
-    let ids = values.iter().take(MOST_TEAMS).enumerate();
-    let mut ids: Vec<Uuid> = ids.map(|(index, id)| fields.uuid(&format!("team_ids[{index}]"), id)).collect();
-    ids.sort();
-    ids.dedup();
-    ids
+    fields.distinct_uuids("team_ids", values, 1..=MOST_TEAMS)
 }

@@ -49,9 +49,7 @@ impl Api {
 
 fn decode(message: SendMailRequest) -> Result<NewOutgoing, Fault> {
     let mut fields = Fields::new();
-    if message.references.len() > LONGEST_THREAD {
-        fields.refuse("references", "FIELD_ENTRIES", &[("min", 0.to_string()), ("max", LONGEST_THREAD.to_string())]);
-    }
+    fields.entries("references", message.references.len(), 0..=LONGEST_THREAD);
     if !is_id(&message.rfc_message_id) {
         fields.refuse("rfc_message_id", "FIELD_VALUE", &[("values", "id@example.com".to_owned())]);
     }

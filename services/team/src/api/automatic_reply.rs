@@ -3,7 +3,6 @@
 use diwan_fault::{Fields, Language};
 use diwan_proto::team::v1 as proto;
 
-use super::decode::entries;
 use crate::domain::AutomaticReply;
 
 /// The longest text, in characters.
@@ -17,7 +16,7 @@ pub(super) fn automatic_reply(
 ) -> AutomaticReply {
     let Some(message) = message else { return AutomaticReply::default() };
     // A list that is longer has a language twice, or is all wrong.
-    if !entries(fields, &format!("{field}.texts"), message.texts.len(), 0..=Language::ALL.len()) {
+    if !fields.entries(&format!("{field}.texts"), message.texts.len(), 0..=Language::ALL.len()) {
         return AutomaticReply::default();
     }
     let mut texts = Vec::new();

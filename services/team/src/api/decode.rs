@@ -1,7 +1,5 @@
 //! Checks of what the requests about teams have in common.
 
-use std::ops::RangeInclusive;
-
 use diwan_fault::Fields;
 use diwan_proto::team::v1::{self as proto, CreateTeamRequest, VisibilityLevel};
 use prost_types::FieldMask;
@@ -46,7 +44,7 @@ pub(super) fn settings(fields: &mut Fields, message: &CreateTeamRequest) -> Sett
         assignment_limit: limit(fields, ASSIGNMENT_LIMIT, message.assignment_limit),
         topic_mandatory: message.topic_mandatory,
         visibility: visibility(fields, VISIBILITY_LEVEL, message.visibility_level),
-        wide_teams: ids(fields, WIDE_TEAM_IDS, &message.wide_team_ids, 0..=MOST_IDS),
+        wide_teams: fields.distinct_uuids(WIDE_TEAM_IDS, &message.wide_team_ids, 0..=MOST_IDS),
         sticky_owner: message.sticky_owner,
         wait_alert_seconds: wait(fields, WAIT_ALERT_SECONDS, message.wait_alert_seconds),
         no_answer_after_minutes: no_answer(fields, NO_ANSWER_AFTER_MINUTES, message.no_answer_after_minutes),
@@ -70,7 +68,8 @@ pub(super) fn changes(fields: &mut Fields, team: &proto::Team, mask: Option<&Fie
             .then(|| limit(fields, "team.assignment_limit", team.assignment_limit)),
         topic_mandatory: named(TOPIC_MANDATORY).then_some(team.topic_mandatory),
         visibility: named(VISIBILITY_LEVEL).then(|| visibility(fields, "team.visibility_level", team.visibility_level)),
-        wide_teams: named(WIDE_TEAM_IDS).then(|| ids(fields, "team.wide_team_ids", &team.wide_team_ids, 0..=MOST_IDS)),
+        wide_teams: named(WIDE_TEAM_IDS)
+            .then(|| fields.distinct_uuids("team.wide_team_ids", &team.wide_team_ids, 0..=MOST_IDS)),
         sticky_owner: named(STICKY_OWNER).then_some(team.sticky_owner),
         wait_alert_seconds: named(WAIT_ALERT_SECONDS)
             .then(|| wait(fields, "team.wait_alert_seconds", team.wait_alert_seconds)),
@@ -84,7 +83,7 @@ pub(super) fn changes(fields: &mut Fields, team: &proto::Team, mask: Option<&Fie
 
 /// Ids of teams, sorted, each once: at least one and not too many.
 pub(super) fn team_ids(fields: &mut Fields, values: &[String]) -> Vec<Uuid> {
-    ids(fields, "team_ids", values, 1..=MOST_IDS)
+    fields.distinct_uuids("team_ids", values, 1..=MOST_IDS)
 }
 
 pub(super) fn name(fields: &mut Fields, field: &str, value: &str) -> String {
@@ -116,25 +115,4 @@ fn visibility(fields: &mut Fields, field: &str, value: i32) -> Visibility {
             Visibility::Default
         }
     }
-}
-
-/// Whether a list has so many entries. Nobody looks at each of those of a list that is refused: there may be millions.
-pub(super) fn entries(fields: &mut Fields, field: &str, count: usize, range: RangeInclusive<usize>) -> bool {
-    let fits = range.contains(&count);
-    if !fits {
-        let limits = [("min", range.start().to_string()), ("max", range.end().to_string())];
-        fields.refuse(field, "FIELD_ENTRIES", &limits);
-    }
-    fits
-}
-
-fn ids(fields: &mut Fields, field: &str, values: &[String], entries: RangeInclusive<usize>) -> Vec<Uuid> {
-    if !self::entries(fields, field, values.len(), entries) {
-        return Vec::new();
-    }
-    let named = values.iter().enumerate();
-    let mut ids: Vec<Uuid> = named.map(|(place, id)| fields.uuid(&format!("{field}[{place}]"), id)).collect();
-    ids.sort();
-    ids.dedup();
-    ids
 }

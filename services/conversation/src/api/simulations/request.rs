@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::TEAMS;
-use crate::{api::fields, domain::simulation::Plan};
+use crate::domain::simulation::Plan;
 
 /// The longest period.
 const LONGEST: Duration = Duration::from_hours(31 * 24);
@@ -34,10 +34,10 @@ pub struct Asked {
 pub fn read(message: &SimulateRoutingRequest, now: Timestamp) -> Result<Asked, Fault> {
     let mut fields = Fields::new();
     let period = period(&mut fields, message, now);
-    fields::entries(&mut fields, "teams", message.teams.len(), 0..=TEAMS);
+    let fits = fields.entries("teams", message.teams.len(), 0..=TEAMS);
     let mut asked = Asked { period, teams: Vec::new(), hours: Vec::new() };
     let mut known = BTreeSet::new();
-    for (place, settings) in message.teams.iter().enumerate().take(TEAMS) {
+    for (place, settings) in message.teams.iter().enumerate().filter(|_| fits) {
         let field = format!("teams[{place}]");
         let team = fields.uuid(&format!("{field}.team_id"), &settings.team_id);
         if !known.insert(team) {
@@ -75,14 +75,14 @@ fn plan(fields: &mut Fields, field: &str, settings: &SimulatedSettings) -> Plan 
         (limit > 0).then_some(limit)
     });
     let removing = format!("{field}.removed_user_ids");
-    let removed = fields::uuids(fields, &removing, &settings.removed_user_ids, 0..=MEMBERS);
+    let removed = fields.uuids(&removing, &settings.removed_user_ids, 0..=MEMBERS);
     let mut known = BTreeSet::new();
     for (place, _) in removed.iter().enumerate().filter(|(_, user)| !known.insert(**user)) {
         fields.refuse(&format!("{removing}[{place}]"), "FIELD_REPEATED", &[]);
     }
     let added = format!("{field}.added_members");
     let (mut members, mut adding) = (Vec::new(), BTreeSet::new());
-    if fields::entries(fields, &added, settings.added_members.len(), 0..=MEMBERS) {
+    if fields.entries(&added, settings.added_members.len(), 0..=MEMBERS) {
         for (place, member) in settings.added_members.iter().enumerate() {
             let user = fields.uuid(&format!("{added}[{place}].user_id"), &member.user_id);
             if !adding.insert(user) {

@@ -31,8 +31,10 @@ pub fn name(fields: &mut Fields, value: &str) -> String {
 
 /// At least one scope, each once, each of a method that there is and that a principal may call.
 pub fn scopes(fields: &mut Fields, rules: &Rules, values: &[String]) -> Vec<String> {
-    entries(fields, "scopes", values.len(), 1, MOST_SCOPES);
-    for (index, scope) in values.iter().enumerate().take(MOST_SCOPES) {
+    if !fields.entries("scopes", values.len(), 1..=MOST_SCOPES) {
+        return Vec::new();
+    }
+    for (index, scope) in values.iter().enumerate() {
         if !rules.can_grant(scope) {
             fields.refuse(&format!("scopes[{index}]"), SCOPE, &[]);
         }
@@ -44,11 +46,11 @@ pub fn scopes(fields: &mut Fields, rules: &Rules, values: &[String]) -> Vec<Stri
 }
 
 pub fn account_ids(fields: &mut Fields, values: &[String]) -> Vec<Uuid> {
-    ids(fields, "account_ids", values, MOST_ACCOUNTS)
+    fields.distinct_uuids("account_ids", values, 0..=MOST_ACCOUNTS)
 }
 
 pub fn user_ids(fields: &mut Fields, values: &[String]) -> Vec<Uuid> {
-    ids(fields, "user_ids", values, MOST_USERS)
+    fields.distinct_uuids("user_ids", values, 0..=MOST_USERS)
 }
 
 /// A time to come, or none.
@@ -76,21 +78,6 @@ fn read_pem(text: &str) -> Option<Vec<u8>> {
     let der = BASE64_STANDARD.decode(body).ok()?;
     let key = der.strip_prefix(&SPKI)?;
     (key.len() == 32).then(|| key.to_vec())
-}
-
-fn ids(fields: &mut Fields, field: &str, values: &[String], most: usize) -> Vec<Uuid> {
-    entries(fields, field, values.len(), 0, most);
-    let ids = values.iter().take(most).enumerate();
-    let mut ids: Vec<Uuid> = ids.map(|(index, id)| fields.uuid(&format!("{field}[{index}]"), id)).collect();
-    ids.sort();
-    ids.dedup();
-    ids
-}
-
-fn entries(fields: &mut Fields, field: &str, count: usize, least: usize, most: usize) {
-    if !(least..=most).contains(&count) {
-        fields.refuse(field, "FIELD_ENTRIES", &[("min", least.to_string()), ("max", most.to_string())]);
-    }
 }
 
 #[cfg(test)]

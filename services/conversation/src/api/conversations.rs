@@ -20,7 +20,8 @@ use crate::{
     domain::state::State,
     flow,
     store::{
-        conversations::{self, Filter, Part},
+        conversations,
+        lists::{self, Filter, Part},
         messages, transitions,
     },
     worker::sender,
@@ -59,7 +60,7 @@ impl ConversationService for Api {
         let scope = self.scope(&caller).await?;
         let pool = self.0.database.pool();
         let part = Part { after: page.after().copied(), limit: page.limit() };
-        let rows = conversations::list(pool, caller.account_id, &scope, filter, part).await?;
+        let rows = lists::list(pool, caller.account_id, &scope, filter, part).await?;
         let (rows, info) = page.finish(rows, |row| (row.created_at.to_jiff(), row.id));
         let conversations = rows.iter().map(|row| shown(row, &caller)).collect::<Result<_, _>>()?;
         Ok(Response::new(ListConversationsResponse { conversations, page: Some(info) }))

@@ -37,8 +37,9 @@ use crate::{
     },
     flow::authority::directs,
     store::{
-        conversations::{self, Filter, Part},
-        feed, presence, scopes, users,
+        feed,
+        lists::{self, Filter, Part},
+        presence, scopes, users,
     },
     worker::{
         hub::{self, Batch, Event, Happened},
@@ -46,8 +47,8 @@ use crate::{
     },
 };
 
-/// A sign of life comes at least every ten seconds.
-const HEARTBEAT: Duration = Duration::from_secs(8);
+/// A sign of life comes at least every thirty seconds.
+const HEARTBEAT: Duration = Duration::from_secs(27);
 /// How many conversations are looked through at a time when a scope shrinks.
 const PAGE: i64 = 500;
 
@@ -235,8 +236,7 @@ impl Stream {
             loop {
                 let pool = self.app.database.pool();
                 let page =
-                    conversations::list(pool, self.caller.account_id, before, filter, Part { after, limit: PAGE })
-                        .await?;
+                    lists::list(pool, self.caller.account_id, before, filter, Part { after, limit: PAGE }).await?;
                 let Some(last) = page.last() else { break };
                 after = Some((last.created_at.to_jiff(), last.id));
                 for gone in page {

@@ -12,8 +12,9 @@ use super::{
 };
 use crate::{Error, domain::routing::Assignment};
 
-/// Makes the assignments, all or none, and returns the conversations after them. No interleaving gives a conversation two holders or puts an agent above the limit: each
-/// row is changed only where it still is what the decision saw, under its lock, and one stale row undoes the whole.
+/// Makes the assignments, all or none, and returns the conversations after them. No interleaving gives a conversation two holders or puts
+/// an agent above the limit: each row is changed only where it still is what the decision saw, under its lock, and one stale row undoes
+/// the whole.
 ///
 /// # Errors
 /// A serialization failure when anything was stale: the transaction is run again and decides anew.

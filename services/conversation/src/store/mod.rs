@@ -34,6 +34,7 @@ pub mod handling;
 pub mod history;
 pub mod hours;
 pub mod languages;
+pub mod lists;
 pub mod locks;
 pub mod messages;
 pub mod notes;

@@ -2,8 +2,11 @@
 //!
 //! The account's id stays in `account_deletions` for ever. What comes late, because a feed is replayed or another service was restored
 //! from a backup, is found when the account is looked through again.
+//!
+//! An account is a worker's as long as its `due_at` is what that worker wrote there last: whoever notes the account again, or takes it
+//! over when the lease has run out, writes another time, and only who still has it renews the lease or says that nothing is left.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use diwan_blobs::{BlobError, Blobs};
 use diwan_feed::Event;
@@ -22,9 +25,11 @@ use uuid::Uuid;
 use crate::{Data, Table};
 
 /// So often the worker looks for accounts to delete.
-const EVERY: Duration = Duration::from_mins(1);
-/// Longer than a look through one account takes; one that fails, or dies with its process, is tried again after it.
-const LEASE: Duration = Duration::from_mins(10);
+const EVERY: Duration = Duration::from_secs(10);
+/// For so long an account stays a worker's that says nothing more: it failed, or died with its process.
+const LEASE: Duration = Duration::from_secs(30);
+/// So often a worker that goes on says so: two of them may come late.
+const RENEWAL: Duration = Duration::from_secs(10);
 /// So often a deleted account is looked through for what came late.
 const AGAIN: Duration = Duration::from_hours(30 * 24);
 /// How many rows one statement deletes.
@@ -82,6 +87,19 @@ pub struct Deletions {
     pub clock: Arc<dyn Clock>,
 }
 
+/// An account that a worker has, and when he said so last.
+struct Claim {
+    account: Uuid,
+    at: Timestamp,
+}
+
+impl Claim {
+    /// What he wrote there.
+    fn due_at(&self) -> Timestamp {
+        after(self.at, LEASE)
+    }
+}
+
 impl Deletions {
     /// Starts the worker. Every replica runs it; at one account one works at a time.
     pub fn start(self, drain: &Drain) {
@@ -93,12 +111,16 @@ impl Deletions {
 
     async fn run(&self) -> Result<(), sqlx::Error> {
         loop {
-            let Some(account) = self.claim().await? else {
+            let Some(claim) = self.claim().await? else {
                 self.clock.sleep(EVERY).await;
                 continue;
             };
-            match self.delete(account).await {
-                Ok(rows) => tracing::info!(%account, rows, "an account was looked through, and what was there deleted"),
+            let account = claim.account;
+            match self.work(claim).await {
+                Ok(Some(rows)) => {
+                    tracing::info!(%account, rows, "an account was looked through, and what was there deleted");
+                }
+                Ok(None) => tracing::info!(%account, "an account was noted again, or taken over by another worker"),
                 // Its lease stays: the others are not kept waiting.
                 Err(error) => {
                     tracing::error!(%account, error = chain(&error), "an account cannot be deleted and is tried again");
@@ -108,16 +130,51 @@ impl Deletions {
     }
 
     /// An account that is due, which nobody else gets for as long as the lease is.
-    async fn claim(&self) -> Result<Option<Uuid>, sqlx::Error> {
-        let now = self.clock.now();
+    async fn claim(&self) -> Result<Option<Claim>, sqlx::Error> {
+        let at = self.clock.now();
         let claimed = sqlx::query_scalar(
             "update account_deletions set due_at = $2 where account_id = (
                  select account_id from account_deletions where due_at <= $1 order by due_at limit 1 for update skip locked)
              returning account_id",
         )
-        .bind(now.to_sqlx())
-        .bind(after(now, LEASE).to_sqlx());
-        claimed.fetch_optional(&self.pool).instrument(diwan_store::span("claim account deletion")).await
+        .bind(at.to_sqlx())
+        .bind(after(at, LEASE).to_sqlx());
+        let claimed =
+            claimed.fetch_optional(&self.pool).instrument(diwan_store::span("claim account deletion")).await?;
+        Ok(claimed.map(|account| Claim { account, at }))
+    }
+
+    /// Deletes everything of a claimed account and says so, or `None` when it is no longer this worker's.
+    async fn work(&self, mut claim: Claim) -> Result<Option<u64>, Error> {
+        let mut deletion = pin!(self.delete(claim.account));
+        let rows = loop {
+            tokio::select! {
+                rows = &mut deletion => break rows?,
+                () = self.clock.sleep_until(after(claim.at, RENEWAL)) => {
+                    let at = self.clock.now();
+                    if !self.move_on(&claim, after(at, LEASE), None).await? {
+                        return Ok(None);
+                    }
+                    claim.at = at;
+                }
+            }
+        };
+        let now = self.clock.now();
+        Ok(self.move_on(&claim, after(now, AGAIN), Some(now)).await?.then_some(rows))
+    }
+
+    /// Moves the next look at an account that is still the worker's, who may have finished. Returns whether it was his.
+    async fn move_on(&self, claim: &Claim, to: Timestamp, finished_at: Option<Timestamp>) -> Result<bool, sqlx::Error> {
+        let moved = sqlx::query(
+            "update account_deletions set due_at = $3, finished_at = coalesce(finished_at, $4)
+             where account_id = $1 and due_at = $2",
+        )
+        .bind(claim.account)
+        .bind(claim.due_at().to_sqlx())
+        .bind(to.to_sqlx())
+        .bind(finished_at.map(Timestamp::to_sqlx));
+        let moved = moved.execute(&self.pool).instrument(diwan_store::span("move account deletion")).await?;
+        Ok(moved.rows_affected() > 0)
     }
 
     /// Deletes everything of an account, again and again until nothing is found, and returns how many rows that were.
@@ -138,16 +195,6 @@ impl Deletions {
                 blobs.of(space).of(&account.to_string()).clear().await?;
             }
         }
-        let now = self.clock.now();
-        sqlx::query(
-            "update account_deletions set finished_at = coalesce(finished_at, $2), due_at = $3 where account_id = $1",
-        )
-        .bind(account)
-        .bind(now.to_sqlx())
-        .bind(after(now, AGAIN).to_sqlx())
-        .execute(&self.pool)
-        .instrument(diwan_store::span("finish account deletion"))
-        .await?;
         Ok(total)
     }
 

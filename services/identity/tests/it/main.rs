@@ -10,6 +10,7 @@ mod challenge_codes;
 mod closings;
 mod cloud_api;
 mod credentials;
+mod deletions;
 mod devices;
 mod enrolment;
 mod exports;

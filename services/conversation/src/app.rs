@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use diwan_feed::FeedServer;
 use diwan_runtime::{Clock, Drain};
 use diwan_store::Database;
 use tokio::sync::Notify;
@@ -31,6 +32,8 @@ pub struct App {
     pub bot_times_changed: Notify,
     /// Simulations that run.
     pub simulations: Arc<Running>,
+    /// Our own feed, for the other services and for ours: those who look at the same place at the same time look once.
+    pub feed: FeedServer,
     /// Our own feed, for the streams.
     pub hub: Hub,
     /// The streams of this process.

@@ -85,8 +85,7 @@ impl Component for Service {
         sender::start(&app, context.network.to("mailbox").signed(&context.signer));
         let pool = app.database.pool().clone();
         Deletions { pool: pool.clone(), blobs: None, data: &DATA, clock: context.clock.clone() }.start(&context.drain);
-        let feed = FeedServer::new(app.database.clone(), context.clock.clone(), context.drain.clone());
-        let database = app.database.clone();
+        let (database, feed) = (app.database.clone(), app.feed.clone());
         let api = Api(app);
         let ingest = IngestServiceServer::new(api.clone()).max_decoding_message_size(LARGEST_MESSAGE);
         let methods = Methods::new(self.name())
@@ -136,8 +135,10 @@ async fn open(context: &Context) -> Result<App, BoxError> {
     let options = pool::Options { max_connections: settings.connections, ..pool::Options::new("diwan-conversation") };
     let pool = pool::open(&settings.database_url, options).await?;
     let head = store::feed::head(&pool).await?;
+    let database = Database::new(pool.clone(), Wake::start(&context.drain, &pool));
     Ok(App {
-        database: Database::new(pool.clone(), Wake::start(&context.drain, &pool)),
+        feed: FeedServer::new(database.clone(), context.clock.clone(), context.drain.clone()),
+        database,
         clock: context.clock.clone(),
         drain: context.drain.clone(),
         settings,

@@ -19,7 +19,7 @@ use crate::{Event, Malformed, Position, Source, cursor, time};
 
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
-/// A stream this silent is dead: the source sends something every second.
+/// A stream this silent is dead: the source sends something every two seconds.
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// What a service does with the events of another.

@@ -68,7 +68,7 @@ pub(crate) enum Look {
 }
 
 /// Events that follow one another.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Batch {
     pub events: Vec<Event>,
     /// Whether more could be read at once.

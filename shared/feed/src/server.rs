@@ -26,10 +26,11 @@ use crate::{
     time,
 };
 
-/// The longest silence on a stream. The protocol promises a second.
-const HEARTBEAT: Duration = Duration::from_millis(900);
-/// How old another stream's look may be that found nothing: a service has a dozen streams, and in most seconds nothing happens.
-const SHARED: Duration = Duration::from_millis(800);
+/// The longest silence on a stream. The protocol promises two seconds.
+const HEARTBEAT: Duration = Duration::from_millis(1800);
+/// How old another stream's look may be that found nothing, for a heartbeat: a service has a dozen streams, and in most seconds nothing
+/// happens.
+const SHARED: Duration = Duration::from_millis(1600);
 /// How soon to look again for events that wait for an older transaction: its end rings no bell.
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 /// How soon a stream looks again, so that load makes batches, not looks: an event is late by no more than this.
@@ -44,40 +45,41 @@ pub struct FeedServer {
     database: Database,
     clock: Arc<dyn Clock>,
     drain: Drain,
-    calm: Arc<Mutex<Option<Calm>>>,
-    turns: Arc<Mutex<HashMap<Uuid, Weak<Turn>>>>,
+    turns: Arc<Mutex<HashMap<Option<Uuid>, Weak<Turn>>>>,
 }
 
-/// The streams of one account look in turn, so that of those that wake together one looks and the others learn from it: who may open
-/// hundreds loads the database as with one.
-type Turn = tokio::sync::Mutex<Option<Nothing>>;
+/// The streams of one account, and those of all accounts, look in turn, so that of those that wake together one looks and the others
+/// learn from it: who may open hundreds loads the database as with one.
+type Turn = tokio::sync::Mutex<Option<Seen>>;
 
-/// What a look for one account found: nothing.
-#[derive(Clone, Copy, Debug)]
-struct Nothing {
+/// What the last look found.
+#[derive(Debug)]
+struct Seen {
     after: Position,
     begun: Instant,
-    as_of: Timestamp,
-    withheld: Option<Timestamp>,
-}
-
-/// A look that found nothing after a position, and nothing withheld.
-#[derive(Clone, Copy, Debug)]
-struct Calm {
-    after: Position,
     /// Whatever was committed by then, the look saw.
     as_of: Timestamp,
-    at: Instant,
+    /// Without events in a turn of one account: there are many accounts, and a batch can be large.
+    batch: Batch,
+}
+
+impl Seen {
+    /// Whether it is what a stream at `position` would find that wants to know of everything until `since`. What follows a position
+    /// follows it for ever; that nothing does may change.
+    fn serves(&self, position: Position, since: Option<Instant>) -> bool {
+        // The beginning has no generation: what followed it may be of an older one.
+        let lasts = !self.batch.events.is_empty() && position != Position::START;
+        self.after == position && (lasts || since.is_some_and(|since| self.begun >= since))
+    }
 }
 
 impl FeedServer {
     /// Serves the feed of `database`; its streams end when `drain` begins.
     pub fn new(database: Database, clock: Arc<dyn Clock>, drain: Drain) -> Self {
-        Self { database, clock, drain, calm: Arc::default(), turns: Arc::default() }
+        Self { database, clock, drain, turns: Arc::default() }
     }
 
     fn turn(&self, account: Option<Uuid>) -> Arc<Turn> {
-        let Some(account) = account else { return Arc::default() };
         let mut turns = lock(&self.turns);
         turns.retain(|_, turn| turn.strong_count() > 0);
         let turn = turns.get(&account).and_then(Weak::upgrade).unwrap_or_default();
@@ -111,6 +113,8 @@ impl FeedService for FeedServer {
             position: Position::from_request(message.after),
             sent: None,
             looked: None,
+            behind: false,
+            withheld: false,
             said: Timestamp::MIN,
             impatience: Backoff::new(FIRST_LOOK, LATEST_LOOK),
         };
@@ -129,6 +133,10 @@ struct Watch {
     sent: Option<Instant>,
     /// When it looked last; `None`: there is more to read at once.
     looked: Option<Instant>,
+    /// Whether there was more to read at once. Then it does not keep the others waiting.
+    behind: bool,
+    /// Whether events wait for an older transaction.
+    withheld: bool,
     /// Up to when the stream was said to be complete.
     said: Timestamp,
     impatience: Backoff,
@@ -136,59 +144,51 @@ struct Watch {
 
 impl Watch {
     async fn next(mut self) -> Result<Option<(WatchEventsResponse, Self)>, Status> {
-        let mut rung = true;
-        // Its own first look says whether its position is one.
-        let mut since = self.sent.map(|_| Instant::now());
         while !self.feed.drain.has_begun() {
-            if !rung && let Some(as_of) = self.calm() {
-                return Ok(Some((self.respond(Batch::default(), as_of), self)));
-            }
+            let since = self.wait().await;
             self.pace().await;
             let (batch, as_of) = self.look_in_turn(since).await?;
-            self.share(&batch, as_of);
+            (self.behind, self.withheld) = (batch.more, batch.withheld.is_some());
             if !batch.events.is_empty() || self.heartbeat_in().is_zero() {
                 return Ok(Some((self.respond(batch, as_of), self)));
-            }
-            let pause = self.pause(&batch);
-            rung = self.feed.drain.unless_begun(self.woken.within(pause)).await.unwrap_or(true);
-            since = Some(Instant::now());
-            if self.account.is_some() {
-                // Of those there are many, and most of what is committed is none of theirs.
-                self.feed.drain.unless_begun(tokio::time::sleep(REST)).await;
             }
         }
         Ok(None)
     }
 
-    /// When a heartbeat is due and another stream's look, of late, says that there is nothing more than this one has sent: as of when.
-    fn calm(&self) -> Option<Timestamp> {
-        let calm = (*lock(&self.feed.calm))?;
-        let fits = self.account.is_none() && self.heartbeat_in().is_zero();
-        let says = calm.after <= self.position && calm.at.elapsed() < SHARED && calm.as_of > self.said;
-        (fits && says).then_some(calm.as_of)
-    }
-
-    /// Tells the others of a look that found nothing.
-    fn share(&self, batch: &Batch, as_of: Timestamp) {
-        if self.account.is_none() && batch.events.is_empty() && !batch.more && batch.withheld.is_none() {
-            *lock(&self.feed.calm) = Some(Calm { after: self.position, as_of, at: Instant::now() });
+    /// Until there may be something, or a heartbeat is due. Since when the look must have begun that says so; `None`: its own first
+    /// look says whether its position is one.
+    async fn wait(&mut self) -> Option<Instant> {
+        self.sent?;
+        if self.behind {
+            return Some(Instant::now());
         }
+        let heartbeat = self.heartbeat_in();
+        let pause = if self.withheld { heartbeat.min(self.impatience.next_delay()) } else { heartbeat };
+        let rung = self.feed.drain.unless_begun(self.woken.within(pause)).await.unwrap_or(true);
+        let now = Instant::now();
+        if self.account.is_some() {
+            // Of those there are many, and most of what is committed is none of theirs.
+            self.feed.drain.unless_begun(tokio::time::sleep(REST)).await;
+        }
+        if rung || self.withheld { Some(now) } else { now.checked_sub(SHARED) }
     }
 
-    /// What there is, and as of when: by a look of its own, or by one that another stream of the account has begun at the same position
-    /// `since` this one woke. Whatever was committed by then, that look saw.
+    /// What there is, and as of when: by a look of its own, or by one that another stream has begun at the same position `since`.
     async fn look_in_turn(&self, since: Option<Instant>) -> Result<(Batch, Timestamp), Fault> {
-        let mut last = self.turn.lock().await;
-        let fresh = |seen: &Nothing| seen.after == self.position && since.is_some_and(|since| seen.begun >= since);
-        if let Some(Nothing { as_of, withheld, .. }) = last.filter(fresh) {
-            return Ok((Batch { withheld, ..Batch::default() }, as_of));
+        let turn = if self.behind { Arc::default() } else { self.turn.clone() };
+        let mut last = turn.lock().await;
+        let news = last.as_ref().filter(|seen| seen.serves(self.position, since) && seen.as_of > self.said);
+        if let Some(Seen { batch, as_of, .. }) = news {
+            return Ok((batch.clone(), *as_of));
         }
+        // A look that fails says that what was seen may hold no more.
+        *last = None;
         // Taken before the look: whatever was committed by now, the look sees.
         let (begun, as_of) = (Instant::now(), self.feed.clock.now());
         let batch = self.look().await?;
-        if batch.events.is_empty() && !batch.more {
-            *last = Some(Nothing { after: self.position, begun, as_of, withheld: batch.withheld });
-        }
+        let kept = self.account.is_none() || (batch.events.is_empty() && !batch.more);
+        *last = kept.then(|| Seen { after: self.position, begun, as_of, batch: batch.clone() });
         Ok((batch, as_of))
     }
 
@@ -232,11 +232,6 @@ impl Watch {
 
     fn heartbeat_in(&self) -> Duration {
         self.sent.map_or(Duration::ZERO, |sent| HEARTBEAT.saturating_sub(sent.elapsed()))
-    }
-
-    fn pause(&mut self, batch: &Batch) -> Duration {
-        let heartbeat = self.heartbeat_in();
-        if batch.withheld.is_some() { heartbeat.min(self.impatience.next_delay()) } else { heartbeat }
     }
 }
 

@@ -20,7 +20,7 @@ use sqlx::{
 };
 use tokio::{
     sync::{Notify, watch},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 /// Rung after every transaction of [`crate::Database`].
@@ -28,6 +28,8 @@ pub const COMMITTED: &str = "committed";
 
 /// The one PostgreSQL channel that carries them all; the payload names the sender and what was rung.
 const CHANNEL: &str = "diwan_wake";
+/// How soon another NOTIFY follows: each is a transaction, and load makes longer payloads, not more of them.
+const PACE: Duration = Duration::from_millis(3);
 /// How long the listener hears nothing before it checks that the server is still there.
 const PING: Duration = Duration::from_secs(15);
 
@@ -87,7 +89,7 @@ impl Woken {
             Err(_elapsed) => false,
             // The last `Wake` is gone: nothing rings any more, and returning at once would make the caller spin.
             Ok(Err(_gone)) => {
-                tokio::time::sleep(limit).await;
+                sleep(limit).await;
                 false
             }
         }
@@ -119,6 +121,7 @@ async fn send(bells: Arc<Bells>, pool: PgPool) -> Result<(), sqlx::Error> {
         let rung = mem::take(&mut *lock(&bells.rung));
         let payload = rung.iter().fold(bells.sender.clone(), |words, bell| words + " " + bell);
         sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(payload).execute(&pool).await?;
+        sleep(PACE).await;
     }
 }
 

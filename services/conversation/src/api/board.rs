@@ -41,8 +41,8 @@ use crate::{
     worker::hub::{Batch, Happened},
 };
 
-/// A sign of life comes at least every ten seconds.
-const HEARTBEAT: Duration = Duration::from_secs(8);
+/// A sign of life comes at least every thirty seconds.
+const HEARTBEAT: Duration = Duration::from_secs(27);
 /// Changes that follow one another within this time are shown together.
 const TOGETHER: Duration = Duration::from_millis(200);
 /// How many times as long as a board takes to be read it rests before it is read again: a huge queue must not keep the database busy.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use diwan_fault::Fault;
-use diwan_feed::{Event as Raw, FeedServer, Position};
+use diwan_feed::{Event as Raw, Position};
 use diwan_proto::{
     conversation::v1::{
         Availability, AvailabilityChanged, BoardChanged, ConversationChanged, ConversationWaitsLong, InboxScopeChanged,
@@ -15,7 +15,10 @@ use diwan_proto::{
 };
 use diwan_runtime::worker::{chain, supervise};
 use futures::StreamExt as _;
-use tokio::sync::broadcast;
+use tokio::{
+    sync::{Notify, broadcast},
+    time::timeout,
+};
 use tonic::{Request, Status};
 use uuid::Uuid;
 
@@ -26,6 +29,9 @@ const BACKLOG: usize = 256;
 
 /// A database that is away is not asked without a pause.
 const AGAIN: Duration = Duration::from_millis(200);
+
+/// How far behind the feed's end the hub may be while nobody listens: the first who comes is shown what lies between.
+const BEHIND: Duration = Duration::from_secs(1);
 
 /// What streams show.
 #[derive(Clone, Debug)]
@@ -57,24 +63,45 @@ pub struct Event {
 pub type Batch = Arc<Vec<Event>>;
 
 /// Gives the feed to the streams. Invariant: whoever subscribes gets a position and every later event, since both are taken under
-/// one lock and a batch is sent under the same.
+/// one lock, a batch is sent under the same, and so are events passed over that nobody listens to.
 #[derive(Clone, Debug)]
-pub struct Hub(Arc<Mutex<(Position, broadcast::Sender<Batch>)>>);
+pub struct Hub(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<(Position, broadcast::Sender<Batch>)>,
+    subscribed: Notify,
+}
 
 impl Hub {
     /// One that goes on after `head`.
     pub fn new(head: Position) -> Self {
-        Self(Arc::new(Mutex::new((head, broadcast::Sender::new(BACKLOG)))))
+        let state = Mutex::new((head, broadcast::Sender::new(BACKLOG)));
+        Self(Arc::new(Shared { state, subscribed: Notify::new() }))
     }
 
     /// Where it stands now, and what comes after.
     pub fn subscribe(&self) -> (Position, broadcast::Receiver<Batch>) {
         let state = self.lock();
-        (state.0, state.1.subscribe())
+        let subscription = (state.0, state.1.subscribe());
+        self.0.subscribed.notify_one();
+        subscription
     }
 
     fn position(&self) -> Position {
         self.lock().0
+    }
+
+    fn is_heard(&self) -> bool {
+        self.lock().1.receiver_count() > 0
+    }
+
+    /// Passes over everything until `head`, unless somebody listens.
+    fn pass_over(&self, head: Position) {
+        let mut state = self.lock();
+        if state.1.receiver_count() == 0 {
+            state.0 = head;
+        }
     }
 
     fn publish(&self, end: Position, batch: Batch) {
@@ -90,7 +117,7 @@ impl Hub {
     }
 
     fn lock(&self) -> MutexGuard<'_, (Position, broadcast::Sender<Batch>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -101,6 +128,10 @@ pub fn start(app: &Arc<App>) {
 }
 
 async fn read(app: Arc<App>) -> Result<(), Error> {
+    while !app.hub.is_heard() {
+        app.hub.pass_over(feed::head(app.database.pool()).await?);
+        let _ = timeout(BEHIND, app.hub.0.subscribed.notified()).await;
+    }
     match follow(&app, app.hub.position()).await {
         Err(status) if diwan_fault::reason_of(&status).as_deref() == Some("CURSOR_GONE") => {
             app.hub.restart(feed::head(app.database.pool()).await?);
@@ -120,6 +151,9 @@ async fn follow(app: &App, after: Position) -> Result<(), Status> {
         if let Some((end, batch)) = decode(response?)? {
             app.hub.publish(end, batch);
         }
+        if !app.hub.is_heard() {
+            break;
+        }
     }
     Ok(())
 }
@@ -129,9 +163,9 @@ pub async fn open(
     app: &App,
     after: Position,
 ) -> Result<impl futures::Stream<Item = Result<WatchEventsResponse, Status>> + Unpin + Send + use<>, Status> {
-    let feed = FeedServer::new(app.database.clone(), app.clock.clone(), app.drain.clone());
     let after = (after != Position::START).then(|| after.into());
-    Ok(feed
+    Ok(app
+        .feed
         .watch_events(Request::new(WatchEventsRequest { after, ..WatchEventsRequest::default() }))
         .await?
         .into_inner())

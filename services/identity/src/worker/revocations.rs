@@ -42,7 +42,7 @@ use crate::{
 /// Twice the life of an access token: what is older has expired by itself.
 pub const WINDOW: Duration = Duration::from_mins(10);
 /// A heartbeat is due every second.
-const REST: Duration = Duration::from_millis(500);
+const REST: Duration = Duration::from_millis(900);
 
 /// The revocations of the last ten minutes, in the order they were found.
 #[derive(Default)]

@@ -37,12 +37,12 @@ pub async fn assign(tx: &mut Tx, account: Uuid, team_id: Uuid, now: Timestamp) -
     if team.archived {
         return Ok(0);
     }
-    let waiting = queue::waiting(tx, account, team_id, i64::try_from(BATCH).unwrap_or(i64::MAX)).await?;
+    let most = i64::try_from(BATCH).unwrap_or(i64::MAX);
+    let waiting = queue::waiting_for_candidates(tx, account, team_id, most).await?;
     // Outside its hours a team's queue waits. The lock keeps the hours as they are.
-    if waiting.is_empty() || !hours::is_open(tx, account, team_id, now).await? {
+    if waiting.is_empty() || !(team.always_open || hours::is_open(tx, account, team_id, now).await?) {
         return Ok(0);
     }
-    slots::lock_candidates(tx, account, team_id).await?;
     let agents = slots::agents(tx, account, team_id, None).await?;
     // The clocks of replicas differ, and this time was read before the locks: by the order of their times, which decides between
     // equals, each batch comes after the one before it.

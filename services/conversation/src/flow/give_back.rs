@@ -50,7 +50,7 @@ pub async fn offer(
 ) -> Result<Offer, Error> {
     slots::lock(tx, account, team, agent).await?;
     let known = teams::find(tx, account, team).await?.unwrap_or_default();
-    let open = hours::is_open(tx, account, team, now).await?;
+    let open = known.always_open || hours::is_open(tx, account, team, now).await?;
     let candidate = slots::agents(tx, account, team, Some(agent)).await?.pop();
     let decided = give_back::give_back((conversation, agent), (known.limit, open), candidate);
     let decision = ids::new_id();

@@ -19,11 +19,11 @@ use crate::{
         state::{Cause, Direction, State},
     },
     store::{
-        Tx, bots, contacts,
+        Tx, arrivals, bots, contacts,
         conversations::{self, New, Writer},
         handling, lost_race,
         messages::{self, Attachment, Message},
-        record::{Changed, Why, record},
+        record::{Changed, Why, record, record_known},
         slots, teams,
     },
 };
@@ -72,24 +72,34 @@ pub struct Ingested {
 ///
 /// The message's primary key makes it once: of two deliveries at the same time one waits for the other, starts over, and finds it.
 pub async fn ingest(tx: &mut Tx, mail: &Incoming, now: Timestamp) -> Result<Ingested, Error> {
-    if let Some(conversation) = messages::conversation_of(tx, mail.account, mail.message).await? {
+    let known = arrivals::known(tx, mail.account, mail.message).await?;
+    if let Some(conversation) = known.conversation {
         return Ok(Ingested { conversation, ..Ingested::default() });
     }
     let key = email_key(&mail.from_email);
     let thread = messages::thread(tx, mail.account, mail.mailbox, &mail.nearest_first, key.as_deref()).await?;
     let ingested = match thread {
         Some(id) => continued(tx, mail, id, now).await?,
-        None => new(tx, mail, key.as_deref(), now).await?,
+        None => new(tx, mail, (key.as_deref(), known.has_rules), now).await?,
     };
-    let replied = automatic_reply::reply(tx, mail, ingested.conversation, now).await?;
+    let replied = known.has_replies && automatic_reply::reply(tx, mail, ingested.conversation, now).await?;
     Ok(Ingested { replied, ..ingested })
 }
 
-async fn new(tx: &mut Tx, mail: &Incoming, key: Option<&str>, now: Timestamp) -> Result<Ingested, Error> {
+async fn new(
+    tx: &mut Tx,
+    mail: &Incoming,
+    (key, has_rules): (Option<&str>, bool),
+    now: Timestamp,
+) -> Result<Ingested, Error> {
     let account = mail.account;
     let sender = (mail.from_name.as_str(), mail.from_email.as_str(), key, mail.country.as_deref());
     let (contact, is_new) = contacts::ensure(tx, account, ids::new_id(), sender, now).await?;
-    let routed = route::route(tx, account, arrival(mail, contact)).await?;
+    let arrival = arrival(mail, contact);
+    let routed = match arrival.own {
+        Some(own) if !has_rules => route::direct(tx, account, (own, arrival.topics)).await?,
+        _ => route::route(tx, account, arrival).await?,
+    };
     let team = routed.team;
     // What nobody reads, or a machine has written, no bot answers (RFC 3834 section 2).
     let asked = routed.bot.filter(|_| key.is_some() && !mail.automatic);
@@ -114,11 +124,12 @@ async fn new(tx: &mut Tx, mail: &Incoming, key: Option<&str>, now: Timestamp) ->
         _ => None,
     };
     let decision = sticky.map(|offer| offer.decision);
-    conversations::insert(tx, account, &conversation, now).await?;
+    let made = conversations::insert(tx, account, &conversation, now).await?;
     route::keep(tx, account, (conversation.id, 1), &routed, now).await?;
     store(tx, mail, conversation.id).await?;
     let arrival = Why { decision, ..Why::of(Cause::Arrival) };
-    let arrived = record(tx, account, arrival, &[Changed::from(conversation.id, None)], now).await?;
+    let changed = [Changed::from(conversation.id, None)];
+    let arrived = record_known(tx, account, arrival, (&changed, vec![made]), now).await?;
     if let (Some(bot), Some(arrived)) = (&bot, arrived.into_iter().next()) {
         let text = format!("{}\n{}", mail.subject, mail.text);
         let waits = bot_talk::start(tx, account, (arrived, bot), &text, now).await?;

@@ -52,9 +52,7 @@ pub struct Arrival<'a> {
 pub async fn route(tx: &mut Tx, account: Uuid, arrival: Arrival<'_>) -> Result<Routed, Error> {
     let list: Vec<Rule> = store::list(&mut *tx, account).await?.into_iter().map(store::Stored::rule).collect();
     if let (true, Some(team)) = (list.is_empty(), arrival.own) {
-        let topics = in_use(tx, account, arrival.topics).await?;
-        let team = archive::resolve(tx, account, team).await?.unwrap_or(team);
-        return Ok(Routed { team, priority: None, topics, bot: None, kept: None });
+        return direct(tx, account, (team, arrival.topics)).await;
     }
     let topics = in_use(tx, account, arrival.topics).await?;
     let enquiry = enquiry(tx, account, (arrival, &topics), &list).await?;
@@ -68,6 +66,13 @@ pub async fn route(tx: &mut Tx, account: Uuid, arrival: Arrival<'_>) -> Result<R
     let team = archive::resolve(tx, account, team).await?.unwrap_or(team);
     let (priority, bot) = (matched.and_then(|rule| rule.priority), matched.and_then(|rule| rule.bot));
     Ok(Routed { team, priority, topics, bot, kept: Some((via, enquiry)) })
+}
+
+/// Without rules: to the team that was given, or whatever has taken its place.
+pub async fn direct(tx: &mut Tx, account: Uuid, (team, topics): (Uuid, &[Uuid])) -> Result<Routed, Error> {
+    let topics = in_use(tx, account, topics).await?;
+    let team = archive::resolve(tx, account, team).await?.unwrap_or(team);
+    Ok(Routed { team, priority: None, topics, bot: None, kept: None })
 }
 
 /// Keeps what led the conversation to its team.

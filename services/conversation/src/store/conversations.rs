@@ -174,15 +174,19 @@ pub struct New<'a> {
     pub wants_answer: bool,
 }
 
-/// Stores a new one, with its bot or in its team's queue.
-pub async fn insert(tx: &mut Tx, account: Uuid, new: &New<'_>, now: Timestamp) -> Result<(), Error> {
-    sqlx::query!(
-        "insert into conversations (account_id, id, team_id, contact_id, state, subject, mailbox_id, mailbox_address, version,
-                                    created_at, queued_at, last_message_at, priority, topic_ids, bot_id,
-                                    unanswered_since)
-         values ($1, $2, $3, $4, case when $12::uuid is null then 'QUEUED' else 'BOT' end, $5, $6, $7, 1,
-                 $8, case when $12::uuid is null then $9::timestamptz end, $8, $10, $11, $12,
-                 case when $13::boolean then $9::timestamptz end)",
+/// Stores a new one, with its bot or in its team's queue, and returns it.
+pub async fn insert(tx: &mut Tx, account: Uuid, new: &New<'_>, now: Timestamp) -> Result<Conversation, Error> {
+    let made = select!(
+        "with made as (
+             insert into conversations (account_id, id, team_id, contact_id, state, subject, mailbox_id, mailbox_address, version,
+                                        created_at, queued_at, last_message_at, priority, topic_ids, bot_id,
+                                        unanswered_since)
+             values ($1, $2, $3, $4, case when $12::uuid is null then 'QUEUED' else 'BOT' end, $5, $6, $7, 1,
+                     $8, case when $12::uuid is null then $9::timestamptz end, $8, $10, $11, $12,
+                     case when $13::boolean then $9::timestamptz end)
+             returning *)",
+        "made c",
+        "true",
         account,
         new.id,
         new.team,
@@ -196,11 +200,8 @@ pub async fn insert(tx: &mut Tx, account: Uuid, new: &New<'_>, now: Timestamp) -
         new.topics,
         new.bot,
         new.wants_answer
-    )
-    .execute(tx)
-    .instrument(diwan_store::span("insert conversation"))
-    .await?;
-    Ok(())
+    );
+    Ok(made.fetch_one(tx).instrument(diwan_store::span("insert conversation")).await?)
 }
 
 /// Gives it to `holder` in `team`, if it still has this version. The slots that this concerns are locked by the caller.

@@ -18,6 +18,7 @@
 //! has waited for a lock still sees other tables as they were when it began.
 
 pub mod archive;
+pub mod arrivals;
 pub mod automatic_replies;
 pub mod board;
 pub mod bot_turns;

@@ -13,31 +13,54 @@ use crate::{
     domain::{routing::Waiting, state::Priority},
 };
 
-/// The first conversations in a team's queue.
-pub async fn waiting(tx: &mut Tx, account: Uuid, team: Uuid, most: i64) -> Result<Vec<Waiting>, Error> {
-    let rows = sqlx::query!(
-        r#"select id, version, priority, asked, queued_at as "queued_at!: SqlTimestamp" from conversations
-           where account_id = $1 and team_id = $2 and state = 'QUEUED'
-           order by priority desc, queued_at, id limit $3"#,
-        account,
-        team,
-        most
-    )
-    .fetch_all(tx)
-    .instrument(diwan_store::span("read queue"))
-    .await?;
-    let priority = |level| Priority::of_level(level).ok_or(Error::Unknown("priority"));
-    rows.into_iter()
+/// Reads the first conversations in a team's queue, after `$with`, and `$more` about each.
+macro_rules! waiting {
+    ($with:tt, $more:tt, $tx:ident, $($argument:expr),*) => {
+        sqlx::query!(
+            $with + r#"select id, version, priority, asked, queued_at as "queued_at!: SqlTimestamp""# + $more + "
+               from conversations
+               where account_id = $1 and team_id = $2 and state = 'QUEUED'
+               order by priority desc, queued_at, id limit $3",
+            $($argument),*
+        )
+        .fetch_all($tx)
+        .instrument(diwan_store::span("read queue"))
+        .await?
+        .into_iter()
         .map(|row| {
             Ok(Waiting {
                 conversation: row.id,
                 version: row.version,
-                priority: priority(row.priority)?,
+                priority: Priority::of_level(row.priority).ok_or(Error::Unknown("priority"))?,
                 queued_at: row.queued_at.to_jiff(),
                 asked: row.asked,
             })
         })
         .collect()
+    };
+}
+
+/// The first conversations in a team's queue.
+pub async fn waiting(tx: &mut Tx, account: Uuid, team: Uuid, most: i64) -> Result<Vec<Waiting>, Error> {
+    waiting!("", "", tx, account, team, most)
+}
+
+/// As [`waiting`]; where there is something, the slots of those members of the team are locked who are there.
+pub async fn waiting_for_candidates(tx: &mut Tx, account: Uuid, team: Uuid, most: i64) -> Result<Vec<Waiting>, Error> {
+    waiting!(
+        "with candidates as materialized (
+             select user_id from slots s
+             where account_id = $1 and team_id = $2 and member
+               and exists (select from presence p
+                           where p.account_id = $1 and p.user_id = s.user_id and p.state = 'ACTIVE')
+             order by user_id for no key update)
+         ",
+        ", (select count(*) from candidates) as candidates",
+        tx,
+        account,
+        team,
+        most
+    )
 }
 
 /// How many are given out before this one of a team's queue.

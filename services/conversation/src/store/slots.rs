@@ -86,23 +86,6 @@ pub async fn lock_of_user(tx: &mut Tx, account: Uuid, user: Uuid) -> Result<Vec<
     Ok(teams)
 }
 
-/// Locks the slots of those members of a team who are there.
-pub async fn lock_candidates(tx: &mut Tx, account: Uuid, team: Uuid) -> Result<(), Error> {
-    sqlx::query!(
-        "select user_id from slots s
-         where account_id = $1 and team_id = $2 and member
-           and exists (select from presence p
-                       where p.account_id = $1 and p.user_id = s.user_id and p.state = 'ACTIVE')
-         order by user_id for no key update",
-        account,
-        team
-    )
-    .fetch_all(tx)
-    .instrument(diwan_store::span("lock candidates"))
-    .await?;
-    Ok(())
-}
-
 /// The members of a team, or the one of them asked for, as the routing sees them.
 pub async fn agents(tx: &mut Tx, account: Uuid, team: Uuid, only: Option<Uuid>) -> Result<Vec<Agent>, Error> {
     let rows = sqlx::query!(

@@ -22,6 +22,8 @@ pub struct Team {
     pub topic_mandatory: bool,
     /// Whether a customer who is back goes to the agent whom he had last.
     pub sticky_owner: bool,
+    /// Whether it has no working hours.
+    pub always_open: bool,
     /// Whether another one has taken its place: see [`super::archive`].
     pub archived: bool,
     /// After how many minutes of work without an answer a conversation is offered to others; `None`: never.
@@ -35,6 +37,7 @@ macro_rules! team {
     ($tx:ident, $account:ident, $team:ident, $lock:tt) => {
         sqlx::query!(
             r#"select assignment_limit, version, topic_mandatory, sticky_owner, receiving_id is not null as "archived!",
+                      working_hours is null as "always_open!",
                       no_answer_after_minutes, reassign_when_offline
                from teams where account_id = $1 and id = $2"#
                 + $lock,
@@ -49,6 +52,7 @@ macro_rules! team {
             version: row.version,
             topic_mandatory: row.topic_mandatory,
             sticky_owner: row.sticky_owner,
+            always_open: row.always_open,
             archived: row.archived,
             no_answer_minutes: (row.no_answer_after_minutes > 0).then_some(row.no_answer_after_minutes),
             reassign_when_offline: row.reassign_when_offline,

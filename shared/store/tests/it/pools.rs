@@ -58,6 +58,17 @@ async fn a_server_that_never_comes_up_is_given_up_after_the_limit() {
 }
 
 #[tokio::test]
+async fn a_connection_that_died_while_it_rested_is_not_given_out() {
+    let test = database().await;
+    let pool = pool::open(&test.url, Options { max_connections: 1, ..Options::new("resting") }).await.unwrap();
+    let pid: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&pool).await.unwrap();
+    sqlx::query("select pg_terminate_backend($1)").bind(pid).execute(&test.pool).await.unwrap();
+    // One that was in use within the last second is given out untried.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(sqlx::query_scalar::<_, i32>("select 1").fetch_one(&pool).await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn a_database_that_does_not_exist_is_an_error_at_once() {
     let test = database().await;
     let start = Instant::now();

@@ -11,6 +11,7 @@ mod endings;
 mod every_method;
 mod grpcurl;
 mod halfway;
+mod leaving;
 mod lifecycle;
 mod password_reset;
 mod python;

@@ -10,11 +10,15 @@ const UNTOLD: &str = "UTC";
 
 /// The time zone of an account.
 pub(crate) async fn zone(connection: &mut PgConnection, account: Uuid) -> Result<String, Error> {
-    let zone = sqlx::query_scalar!("select time_zone from accounts where account_id = $1", account)
+    Ok(told(connection, account).await?.unwrap_or_else(|| UNTOLD.to_owned()))
+}
+
+async fn told(connection: &mut PgConnection, account: Uuid) -> Result<Option<String>, Error> {
+    sqlx::query_scalar!("select time_zone from accounts where account_id = $1", account)
         .fetch_optional(connection)
         .instrument(span("find time zone"))
-        .await?;
-    Ok(zone.unwrap_or_else(|| UNTOLD.to_owned()))
+        .await
+        .map_err(Error::from)
 }
 
 /// Keeps the time zone of an account as it is until the end of the transaction.
@@ -35,12 +39,9 @@ pub(crate) async fn hold(tx: &mut PgConnection, account: Uuid) -> Result<(), Err
 }
 
 /// Takes in the time zone of an account, unless a newer version is known. Returns whether it is another one than before; the account
-/// is locked then.
+/// is locked then. Nobody else changes it between the two: the events of identity are applied one after the other.
 pub(crate) async fn set_zone(tx: &mut PgConnection, account: Uuid, zone: &str, version: i64) -> Result<bool, Error> {
-    let before = sqlx::query_scalar!("select time_zone from accounts where account_id = $1 for no key update", account)
-        .fetch_optional(&mut *tx)
-        .instrument(span("lock account"))
-        .await?;
+    let before = told(tx, account).await?;
     let taken = sqlx::query!(
         "insert into accounts as known (account_id, time_zone, version) values ($1, $2, $3)
          on conflict (account_id) do update set time_zone = excluded.time_zone, version = excluded.version

@@ -6,9 +6,10 @@ use diwan_feed::time::from_proto;
 use diwan_proto::{
     identity::v1::{Account, AccountChanged},
     team::v1::{
-        GetOpeningRequest, GetOpeningResponse, GetWorkingHoursRequest, GetWorkingHoursResponse, SetWorkingHoursRequest,
-        SetWorkingHoursResponse, Shift, Team, UnarchiveTeamRequest, Weekday, WorkingDay, WorkingHours,
-        archive_service_client::ArchiveServiceClient, hours_service_client::HoursServiceClient,
+        CreateTeamRequest, GetOpeningRequest, GetOpeningResponse, GetWorkingHoursRequest, GetWorkingHoursResponse,
+        SetWorkingHoursRequest, SetWorkingHoursResponse, Shift, Team, UnarchiveTeamRequest, VisibilityLevel, Weekday,
+        WorkingDay, WorkingHours, archive_service_client::ArchiveServiceClient,
+        hours_service_client::HoursServiceClient,
     },
 };
 use diwan_runtime::ids;
@@ -16,9 +17,9 @@ use diwan_testkit::{bad_fields, eventually, reason};
 use futures::future::join_all;
 use tonic::{Code, Status};
 
-use crate::support::Teams;
+use crate::support::{Teams, named};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Fridays from nine to five.
 fn fridays() -> WorkingHours {
@@ -196,4 +197,39 @@ async fn a_team_that_comes_back_while_the_account_moves_ends_in_the_zone_that_it
     returning.await.unwrap();
     let told = teams.team_changes().await.pop().unwrap().1;
     assert_eq!((told.id, told.archived_at, told.time_zone.as_str()), (sales.id, None, "Asia/Tokyo"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hours_that_are_being_set_when_the_account_moves_are_told_in_the_zone_that_it_moves_to() {
+    let (teams, general) = Teams::with_fallback().await;
+    let wide = CreateTeamRequest {
+        visibility_level: VisibilityLevel::Wide.into(),
+        wide_team_ids: vec![general.id.clone()],
+        ..named("Wide")
+    };
+    let wide = teams.create(0, wide).await.unwrap();
+    set(&teams, 0, &general, None).await.unwrap();
+    // Whoever sets hours has read the zone when he comes to this.
+    let further = teams.in_the_middle_of("select from team_visible_teams for update".into()).await;
+    let moved = async {
+        let waits = async |query: &'static str| {
+            let waits = "select exists (select from pg_stat_activity where cardinality(pg_blocking_pids(pid)) > 0
+                                            and datname = current_database() and query like $1)";
+            sqlx::query_scalar::<_, bool>(waits).bind(query).fetch_one(&teams.database.pool).await.unwrap()
+        };
+        eventually("the hours are being set", LIMIT, async || waits("%team_visible_teams%").await).await;
+        move_to(&teams, "Asia/Tokyo", 2);
+        eventually("the move waits, or has not waited", LIMIT, async || {
+            let version = sqlx::query_scalar::<_, i64>("select version from accounts").fetch_one(&teams.database.pool);
+            waits("%accounts%").await || version.await.unwrap() == 2
+        })
+        .await;
+        further.rollback().await.unwrap();
+    };
+    tokio::join!(async { set(&teams, 0, &wide, Some(fridays())).await.unwrap() }, moved);
+    eventually("the others are told", LIMIT, async || {
+        let told = teams.team_changes().await.pop().unwrap().1;
+        told.id == wide.id && told.time_zone == "Asia/Tokyo"
+    })
+    .await;
 }

@@ -134,12 +134,12 @@ pub async fn find(tx: &mut Tx, account: Uuid, team: Uuid) -> Result<Option<Team>
     Ok(team!(tx, account, team, ""))
 }
 
-/// Keeps a team, an active one, from being emptied as an archived one until this transaction ends; its routing need not wait.
+/// An active team as it is now, without a lock: it may be archived at once afterwards.
 ///
 /// # Errors
 /// [`Error::TeamNotFound`].
 pub async fn require(tx: &mut Tx, account: Uuid, team: Uuid) -> Result<Team, Error> {
-    team!(tx, account, team, " for key share").filter(|team| !team.archived).ok_or(Error::TeamNotFound)
+    find(tx, account, team).await?.filter(|team| !team.archived).ok_or(Error::TeamNotFound)
 }
 
 /// Keeps the settings of a team as they are until this transaction ends.

@@ -40,6 +40,13 @@ impl<K: Serialize + DeserializeOwned> Page<K> {
         page
     }
 
+    /// The same with at most so many entries, and one at least: where more of them would be too much for an answer.
+    #[must_use]
+    pub fn at_most(self, entries: i64) -> Self {
+        let entries = usize::try_from(entries).unwrap_or_default().max(1);
+        Self { size: self.size.min(entries), ..self }
+    }
+
     /// The sort key after which the page begins; `None` at the beginning of the list.
     pub fn after(&self) -> Option<&K> {
         self.after.as_ref()
@@ -127,6 +134,18 @@ mod tests {
         let (rows, info) = page.finish(keys(3), Clone::clone);
         assert_eq!(rows.len(), 2);
         assert_eq!(read("teams", 2, &info.next_token).0.after(), Some(&(String::new(), 1)));
+    }
+
+    #[test]
+    fn a_page_of_fewer_entries_than_asked_for_has_one_at_least_and_leads_on() {
+        let asked = read("teams", 3, "").0;
+        for (fit, limit) in [(-1, 2), (0, 2), (1, 2), (2, 3), (3, 4), (100, 4)] {
+            assert_eq!(asked.clone().at_most(fit).limit(), limit);
+        }
+        let page = asked.at_most(1);
+        let (rows, info) = page.finish(vec![(String::new(), 0), (String::new(), 1)], Clone::clone);
+        assert_eq!(rows.len(), 1);
+        assert_eq!(read("teams", 3, &info.next_token).0.after(), Some(&(String::new(), 0)));
     }
 
     #[test]

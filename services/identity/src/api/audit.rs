@@ -107,8 +107,8 @@ impl AuditApi {
         let filter = read_filter(&mut fields, &filter);
         fields.finish()?;
         let mut connection = self.database.pool().acquire().await.map_err(Error::from)?;
-        let listed = audit::list(&mut connection, account, &filter, page.after().copied(), page.limit()).await?;
-        let (listed, info) = page.finish(listed, |listed| listed.entry.number);
+        let (listed, fit) = audit::list(&mut connection, account, &filter, page.after().copied(), page.limit()).await?;
+        let (listed, info) = page.at_most(fit).finish(listed, |listed| listed.entry.number);
         let entries = listed.into_iter().map(shown).collect::<Result<_, _>>()?;
         Ok((entries, info))
     }

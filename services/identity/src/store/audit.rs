@@ -179,33 +179,42 @@ pub struct Listed {
     pub earlier: Option<Vec<u8>>,
 }
 
-/// Entries that match, the newest first, below the number `after`.
+/// The most bytes of contents in one answer, unless its only entry has more: so that it stays well below gRPC's usual 4 MiB.
+const LARGEST: i64 = 1024 * 1024;
+
+/// Entries that match, the newest first, below the number `after`, and how many of the first ones fit into an answer. There is one more
+/// than that if there are more.
 pub async fn list(
     tx: &mut PgConnection,
     account: Uuid,
     filter: &Filter,
     after: Option<i64>,
     limit: i64,
-) -> Result<Vec<Listed>, Error> {
+) -> Result<(Vec<Listed>, i64), Error> {
     let call = filter.method.as_deref().map(own_name);
     let whole = filter.method.as_deref().filter(|method| method.contains('/'));
     // Events of one thing can overtake one another: what it was before is what the next lower version says, however late
     // that came. What has no version goes by the order of the log.
     let rows = sqlx::query!(
-        r#"select found.number, found.event_id, found.hash, found.content, earlier.content as "earlier?"
-           from (select * from audit_entries
-                 where account_id = $1 and ($2::bigint is null or number < $2)
-                   and ($3::text is null or actor = $3 or (acting_for = $3 and acting_for <> ''))
-                   and ($4::text is null or entity_kind = $4) and ($5::uuid is null or entity_id = $5)
-                   and ($6::text is null or call = $6) and ($7::text is null or method = $7)
-                   and ($8::timestamptz is null or occurred_at >= $8) and ($9::timestamptz is null or occurred_at < $9)
-                 order by number desc limit $10) as found
-           left join lateral
-                (select content from audit_entries
-                 where account_id = $1 and entity_id = found.entity_id and entity_kind = found.entity_kind
-                   and entity_kind <> '' and (entity_version, number) < (found.entity_version, found.number)
-                 order by entity_version desc, number desc limit 1) as earlier on true
-           order by found.number desc"#,
+        r#"with sized as (
+               select found.number, found.event_id, found.hash, found.content, earlier.content as earlier, size,
+                      sum(size) over (order by found.number desc) as bytes, row_number() over (order by found.number desc) as place
+               from (select * from audit_entries
+                     where account_id = $1 and ($2::bigint is null or number < $2)
+                       and ($3::text is null or actor = $3 or (acting_for = $3 and acting_for <> ''))
+                       and ($4::text is null or entity_kind = $4) and ($5::uuid is null or entity_id = $5)
+                       and ($6::text is null or call = $6) and ($7::text is null or method = $7)
+                       and ($8::timestamptz is null or occurred_at >= $8) and ($9::timestamptz is null or occurred_at < $9)
+                     order by number desc limit $10) as found
+               left join lateral
+                    (select content from audit_entries
+                     where account_id = $1 and entity_id = found.entity_id and entity_kind = found.entity_kind
+                       and entity_kind <> '' and (entity_version, number) < (found.entity_version, found.number)
+                     order by entity_version desc, number desc limit 1) as earlier on true
+               cross join lateral (select octet_length(found.content) + coalesce(octet_length(earlier.content), 0) as size) as sizes)
+           select number, event_id, hash, content, earlier as "earlier?", bytes <= $11 as "fits!"
+           from sized where bytes - size <= $11 or place <= 2
+           order by number desc"#,
         account,
         after,
         filter.actor,
@@ -216,15 +225,17 @@ pub async fn list(
         filter.from.map(jiff_sqlx::ToSqlx::to_sqlx) as _,
         filter.until.map(jiff_sqlx::ToSqlx::to_sqlx) as _,
         limit,
+        LARGEST,
     )
     .fetch_all(tx)
     .instrument(span("list audit entries"))
     .await?;
+    let fit = rows.iter().filter(|row| row.fits).count();
     let listed = rows.into_iter().map(|row| Listed {
         entry: Entry { number: row.number, event_id: row.event_id, hash: row.hash, content: row.content },
         earlier: row.earlier,
     });
-    Ok(listed.collect())
+    Ok((listed.collect(), i64::try_from(fit).unwrap_or(i64::MAX)))
 }
 
 /// An entry with what it is found by.

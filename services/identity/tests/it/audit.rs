@@ -1,5 +1,7 @@
 //! The audit log: what it says, who may read it, and what shows when somebody touches it.
 
+mod pages;
+
 use diwan_proto::{
     access::v1::Role,
     audit::v1::ActorKind,

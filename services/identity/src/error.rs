@@ -8,13 +8,18 @@ use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 use crate::{
-    domain::{FactorRefusal, Refusal},
+    domain::{FactorRefusal, MOST_PRINCIPALS, Refusal},
     mail::MailError,
     whatsapp::SendError,
 };
 
 /// After so long another service is probably back.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// When a full line has moved on. Not the same for all: who was refused together would return together.
+fn line_moved() -> Duration {
+    RETRY_AFTER.mul_f64(rand::random_range(1.0..3.0))
+}
 
 /// Nobody is believed who wants to be left alone for longer.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
@@ -121,6 +126,9 @@ pub enum Error {
     /// There is no such service principal that the caller manages.
     #[error("there is no such service principal")]
     PrincipalNotFound,
+    /// The account has as many in use as it can have.
+    #[error("the account has too many service principals")]
+    TooManyPrincipals,
     /// The principal has no such credential.
     #[error("there is no such credential")]
     CredentialNotFound,
@@ -235,7 +243,7 @@ impl From<Error> for Fault {
             Error::OwnershipOfferNotFound => Self::new(Code::NotFound, "OWNERSHIP_OFFER_NOT_FOUND"),
             Error::Factor(refusal) => Self::new(code_of(refusal), refusal.reason()),
             Error::SignInRefused => Self::new(Code::Unauthenticated, "SIGN_IN_REFUSED"),
-            Error::Busy => Self::new(Code::ResourceExhausted, "SIGN_IN_BUSY").retry_after(RETRY_AFTER),
+            Error::Busy => Self::new(Code::ResourceExhausted, "SIGN_IN_BUSY").retry_after(line_moved()),
             Error::Throttled(wait) => {
                 let seconds = wait.as_secs().max(1);
                 let fault = Self::new(Code::ResourceExhausted, "TOO_MANY_ATTEMPTS").retry_after(wait);
@@ -258,6 +266,9 @@ impl From<Error> for Fault {
             Error::NumberNeeded => Self::new(Code::FailedPrecondition, "WHATSAPP_NUMBER_NEEDED"),
             Error::AccountNotFound => Self::new(Code::NotFound, "ACCOUNT_NOT_FOUND"),
             Error::PrincipalNotFound => Self::new(Code::NotFound, "PRINCIPAL_NOT_FOUND"),
+            Error::TooManyPrincipals => {
+                Self::new(Code::FailedPrecondition, "TOO_MANY_PRINCIPALS").with("limit", MOST_PRINCIPALS.to_string())
+            }
             Error::CredentialNotFound => Self::new(Code::NotFound, "CREDENTIAL_NOT_FOUND"),
             Error::TooManyCredentials => Self::new(Code::FailedPrecondition, "TOO_MANY_CREDENTIALS"),
             Error::CredentialRefused => Self::new(Code::Unauthenticated, "CREDENTIAL_REFUSED"),
@@ -324,6 +335,7 @@ mod tests {
             Error::RefreshRefused,
             Error::AccountNotFound,
             Error::PrincipalNotFound,
+            Error::TooManyPrincipals,
             Error::CredentialNotFound,
             Error::TooManyCredentials,
             Error::CredentialRefused,

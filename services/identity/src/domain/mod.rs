@@ -18,7 +18,9 @@ mod user;
 
 pub use code::{Bound, Code, Purpose};
 pub use number::PhoneNumber;
-pub use principal::{Credential, INSTALLATION, MOST_CREDENTIALS, Presentation, Principal, Proof, Proved, Taken};
+pub use principal::{
+    Credential, INSTALLATION, MOST_CREDENTIALS, MOST_PRINCIPALS, Presentation, Principal, Proof, Proved, Taken,
+};
 pub use profile::{Picture, Profile};
 pub use role::handed_over;
 pub use second_factor::{Authenticator, FactorRefusal, Pending, SecondFactors};

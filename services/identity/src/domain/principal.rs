@@ -16,6 +16,8 @@ use super::{Secret, token::same};
 pub const INSTALLATION: Uuid = Uuid::nil();
 /// Old ones have to be removed before there are more.
 pub const MOST_CREDENTIALS: usize = 10;
+/// Of an account, in use at a time: each gets as many calls and streams as a person.
+pub const MOST_PRINCIPALS: i64 = 50;
 /// Of an assertion, in seconds.
 const LONGEST_LIFE: i64 = 300;
 const LONGEST_JTI: usize = 128;

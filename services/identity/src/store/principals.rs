@@ -232,6 +232,18 @@ pub async fn forget_own_names(tx: &mut PgConnection, account: Uuid, user: Uuid) 
     Ok(())
 }
 
+/// How many of an account are not disabled. They stay as many only while the account is locked.
+pub async fn count_in_use(tx: &mut PgConnection, account: Uuid) -> Result<i64, Error> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from service_principals where account_id = $1 and disabled_at is null"#,
+        account
+    )
+    .fetch_one(tx)
+    .instrument(span("count principals in use"))
+    .await?;
+    Ok(count)
+}
+
 /// How many of `accounts` there are.
 pub async fn count_accounts(tx: &mut PgConnection, accounts: &[Uuid]) -> Result<i64, Error> {
     let count =

@@ -1,6 +1,7 @@
 //! Service principals: made, let in, cut off.
 
 mod acting;
+mod bounds;
 mod credentials;
 mod passwords;
 
@@ -71,7 +72,7 @@ fn credential_refused() -> (Code, String) {
 }
 
 impl House {
-    fn principals(&self) -> ServicePrincipalServiceClient<Transport> {
+    pub fn principals(&self) -> ServicePrincipalServiceClient<Transport> {
         ServicePrincipalServiceClient::new(self.world.to("identity"))
     }
 

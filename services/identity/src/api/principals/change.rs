@@ -16,10 +16,10 @@ use uuid::Uuid;
 
 use super::{Manager, PrincipalApi, acting::spare_owner, decode, encode};
 use crate::{
-    domain::{INSTALLATION, Principal},
+    domain::{INSTALLATION, MOST_PRINCIPALS, Principal},
     error::Error,
     events,
-    store::{principal_credentials, principals, revocations},
+    store::{accounts, principal_credentials, principals, revocations},
 };
 
 const NAME: &str = "name";
@@ -84,6 +84,8 @@ impl PrincipalApi {
         let now = self.api.clock.now();
         let once = manager.once(&request_id, "CreateServicePrincipal", message);
         let created = self.api.database.answer_once(&once, now, async |tx: &mut PgConnection| {
+            lock_account(tx, manager).await?;
+            require_room(tx, manager).await?;
             let principal = Principal {
                 account: manager.home,
                 id: ids::new_id(),
@@ -181,13 +183,32 @@ impl PrincipalApi {
         let now = self.api.clock.now();
         let once = manager.once(&request_id, "EnableServicePrincipal", message);
         let enabled = self.api.database.answer_once(&once, now, async |tx: &mut PgConnection| {
+            lock_account(tx, manager).await?;
             let before = locked(tx, manager, id).await?;
             spare_owner(tx, manager, &before).await?;
+            if before.disabled_at.is_some() {
+                require_room(tx, manager).await?;
+            }
             let after = Principal { disabled_at: None, ..before.clone() };
             Ok::<_, Error>(EnableServicePrincipalResponse { principal: Some(save(tx, &before, after, now).await?) })
         });
         Ok(enabled.await?)
     }
+}
+
+/// Whoever wants one more of an account's principals in use holds its row, and so counts what is committed: 64 who make the last one at once
+/// make one. Before any principal is locked.
+async fn lock_account(tx: &mut PgConnection, manager: &Manager) -> Result<(), Error> {
+    if manager.home != INSTALLATION {
+        accounts::get_for_update(tx, manager.home).await?;
+    }
+    Ok(())
+}
+
+/// Refuses another one in use to an account that has all it can have. The account is locked. Operators know what they do.
+async fn require_room(tx: &mut PgConnection, manager: &Manager) -> Result<(), Error> {
+    let full = manager.home != INSTALLATION && principals::count_in_use(tx, manager.home).await? >= MOST_PRINCIPALS;
+    if full { Err(Error::TooManyPrincipals) } else { Ok(()) }
 }
 
 /// A principal of the manager's, to be changed.

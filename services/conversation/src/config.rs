@@ -14,7 +14,7 @@ pub struct Settings {
     /// DIWAN_CONVERSATION_DECIDERS: how many teams are routed at the same time, 8: while one waits for its
     /// commit, others go on.
     pub deciders: u32,
-    /// DIWAN_CONVERSATION_SWEEP_MS: how often the routing looks for what a lost wake-up missed, 3 s.
+    /// DIWAN_CONVERSATION_SWEEP_MS: how often the routing looks for what a lost wake-up missed, 5 s.
     pub sweep: Duration,
     /// DIWAN_CONVERSATION_GRACE_MS: how long after the end of his last stream somebody counts as there, 30 s.
     pub grace: Duration,
@@ -38,7 +38,7 @@ impl Settings {
             database_url: env.require("DIWAN_CONVERSATION_DATABASE_URL")?.to_owned(),
             connections: env.parse("DIWAN_CONVERSATION_CONNECTIONS", "a number", 16)?,
             deciders: env.parse("DIWAN_CONVERSATION_DECIDERS", "a number", 8)?,
-            sweep: env.millis("DIWAN_CONVERSATION_SWEEP_MS", Duration::from_secs(3))?,
+            sweep: env.millis("DIWAN_CONVERSATION_SWEEP_MS", Duration::from_secs(5))?,
             grace: env.millis("DIWAN_CONVERSATION_GRACE_MS", Duration::from_secs(30))?,
             lease: env.millis("DIWAN_CONVERSATION_LEASE_MS", Duration::from_secs(15))?,
             heartbeat: env.millis("DIWAN_CONVERSATION_HEARTBEAT_MS", Duration::from_secs(20))?,

@@ -19,7 +19,7 @@ pub const BELL: &str = "archives";
 /// The most teams of one look.
 const MOST: i64 = 20;
 /// How long to wait for the bell.
-const LOOK: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Starts it.
 pub fn start(app: &Arc<App>) {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{Error, app::App, flow, store::presence, worker::unanswered};
 
 /// How often the gone are looked for, at least and at most.
-const OFTEN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+const OFTEN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(4));
 
 /// Starts both.
 pub fn start(app: &Arc<App>) {

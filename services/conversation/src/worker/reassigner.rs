@@ -14,7 +14,7 @@ pub const BELL: &str = "reassignments";
 /// The most that one look finds.
 const MOST: i64 = 20;
 /// How long to wait for the bell.
-const LOOK: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Starts it.
 pub fn start(app: &Arc<App>) {

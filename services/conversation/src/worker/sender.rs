@@ -33,7 +33,7 @@ const CALL: Duration = Duration::from_secs(20);
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 const LONGEST_DELAY: Duration = Duration::from_mins(5);
 /// How long to wait for the bell.
-const LOOK: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Starts it. `mailbox` signs as this service.
 pub fn start(app: &Arc<App>, mailbox: Transport) {

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A lost wake-up costs no more than this.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How many accounts a look finds.
 const ACCOUNTS: i64 = 100;
 /// A chain that cannot go on, because somebody has touched it, is tried again so often.

@@ -34,9 +34,9 @@ pub(crate) enum Error {
     /// The service has more work than it can do, and this is not the most important of it.
     #[error("{0} has more work than it can do")]
     Overloaded(&'static str),
-    /// So many already wait to get in.
+    /// So many already wait to get in; when there will be room for this one.
     #[error("too many wait to get in")]
-    SignInBusy,
+    SignInBusy(Duration),
     /// The service did not answer lately.
     #[error("{service} is down")]
     Down {
@@ -59,7 +59,7 @@ const OVERLOAD_PAUSE: Duration = Duration::from_secs(1);
 const STREAM_PAUSE: Duration = Duration::from_secs(5);
 
 /// Not the same for all: who was refused together would return together.
-fn soon() -> Duration {
+pub(crate) fn soon() -> Duration {
     OVERLOAD_PAUSE.mul_f64(rand::random_range(0.5..1.5))
 }
 
@@ -86,7 +86,7 @@ impl From<Error> for Fault {
                 Self::new(Code::ResourceExhausted, "OVERLOADED").with("service", service).retry_after(soon())
             }
             // As identity refuses when its own line is full.
-            Error::SignInBusy => Self::new(Code::ResourceExhausted, "SIGN_IN_BUSY").retry_after(soon()),
+            Error::SignInBusy(wait) => Self::new(Code::ResourceExhausted, "SIGN_IN_BUSY").retry_after(wait),
             Error::Down { service, retry_after } => {
                 Self::new(Code::Unavailable, "SERVICE_DOWN").with("service", service).retry_after(retry_after)
             }
@@ -121,7 +121,7 @@ mod tests {
             Error::RequestUnfinished(Duration::from_secs(1)),
             Error::TooManyUnfinished,
             Error::Overloaded("team"),
-            Error::SignInBusy,
+            Error::SignInBusy(retry_after),
             Error::Down { service: "team", retry_after },
             Error::MessageTooLarge(1),
             Error::HeadersTooLarge(1),

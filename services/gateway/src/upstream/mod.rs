@@ -3,6 +3,7 @@
 mod budget;
 mod circuit;
 mod concurrency;
+mod line;
 mod sign_ins;
 
 use std::{
@@ -103,9 +104,12 @@ impl Shared {
         method: &Method,
         call: impl Future<Output = Result<Response<Body>, Status>>,
     ) -> Result<Response<Body>, Status> {
-        let _room = self.sign_ins.enter(method)?;
+        let room = self.sign_ins.enter(method)?;
         let permit = self.concurrency.enter(method, Instant::now()).ok_or(Error::Overloaded(self.service))?;
         let answer = call.await;
+        if let (Some(room), Ok(answer)) = (&room, &answer) {
+            room.answered(code(answer.headers()));
+        }
         if answer.as_ref().is_ok_and(|answer| code(answer.headers()) == Code::Ok) {
             permit.answered();
         }

@@ -1,7 +1,12 @@
 //! The calls that anybody may make to get in, which come in rushes: everybody after lunch, or a client that runs wild. However many
 //! come at one moment, a bounded number of them is at the services, and none of them is looked at before whatever else is ready.
 
-use std::{collections::HashMap, num::NonZero};
+use std::{
+    collections::HashMap,
+    num::NonZero,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
 
 use diwan_runtime::{Env, env::EnvError};
 use tokio::{
@@ -9,8 +14,11 @@ use tokio::{
     task::yield_now,
 };
 
+use tonic::Code;
+
+use super::line::Line;
 use crate::{
-    error::Error,
+    error::{Error, soon},
     methods::{Class, Method, Methods},
 };
 
@@ -22,8 +30,22 @@ const AT_ONCE: NonZero<u16> = NonZero::new(128).unwrap();
 #[derive(Debug)]
 pub(crate) struct SignIns {
     /// By the method's index. One for each: who waits for his password to be checked keeps nobody from renewing his session.
-    room: HashMap<usize, Semaphore>,
+    rooms: HashMap<usize, Room>,
     turn: Semaphore,
+}
+
+#[derive(Debug)]
+struct Room {
+    places: Semaphore,
+    size: usize,
+    line: Mutex<Line>,
+}
+
+/// A place, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    room: &'a Room,
+    _permit: SemaphorePermit<'a>,
 }
 
 impl SignIns {
@@ -35,8 +57,9 @@ impl SignIns {
 
     fn new(at_once: NonZero<u16>, methods: &Methods) -> Self {
         let bounded = methods.all().filter(|method| method.class == Class::SignIn);
-        let room = bounded.map(|method| (method.index, Semaphore::new(at_once.get().into()))).collect();
-        Self { room, turn: Semaphore::new(1) }
+        let size = usize::from(at_once.get());
+        let room = || Room { places: Semaphore::new(size), size, line: Mutex::default() };
+        Self { rooms: bounded.map(|method| (method.index, room())).collect(), turn: Semaphore::new(1) }
     }
 
     /// Waits until one of these calls may be looked at: one after the other, and between two of them whatever else is ready. The runtime
@@ -52,8 +75,27 @@ impl SignIns {
     ///
     /// # Errors
     /// [`Error::SignInBusy`].
-    pub(crate) fn enter(&self, method: &Method) -> Result<Option<SemaphorePermit<'_>>, Error> {
-        let Some(room) = self.room.get(&method.index) else { return Ok(None) };
-        room.try_acquire().map(Some).map_err(|_| Error::SignInBusy)
+    pub(crate) fn enter(&self, method: &Method) -> Result<Option<Place<'_>>, Error> {
+        let Some(room) = self.rooms.get(&method.index) else { return Ok(None) };
+        match room.places.try_acquire() {
+            Ok(permit) => Ok(Some(Place { room, _permit: permit })),
+            Err(_) => Err(Error::SignInBusy(room.line().wait(soon(), Instant::now()))),
+        }
+    }
+}
+
+impl Room {
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place<'_> {
+    /// The service has answered. Whom it turned away, it has not worked off.
+    pub(crate) fn answered(&self, code: Code) {
+        if !matches!(code, Code::ResourceExhausted | Code::Unavailable) {
+            let busy = self.room.places.available_permits() < self.room.size / 4 * 3;
+            self.room.line().worked_off(busy, Instant::now());
+        }
     }
 }

@@ -35,6 +35,8 @@ use crate::{cast::PASSWORD, gateway::backend::framed};
 pub(super) const AT_ONCE: usize = 1000;
 /// A client has about a hundred calls on one.
 const CONNECTIONS: usize = 10;
+/// Who is not in by then goes home.
+const PATIENCE: Duration = Duration::from_mins(2);
 const PATH: &str = "/diwan.identity.v1.SessionService/SignIn";
 
 /// A crowd that waits for the word.
@@ -49,12 +51,14 @@ pub(super) struct Crowd {
 pub(super) struct Outcome {
     /// Until all had been sent.
     pub(super) sent: Duration,
-    /// Until the last one was answered who was not let in.
-    pub(super) turned_away: Duration,
+    /// How many were let in at their first try.
+    pub(super) at_once: usize,
+    /// Until the last one of the others was told when to come again.
+    pub(super) told: Duration,
+    /// How many times somebody was told.
+    pub(super) times: usize,
     /// How many were let in.
     pub(super) let_in: usize,
-    /// How many were told when to come again.
-    pub(super) told: usize,
 }
 
 impl Crowd {
@@ -76,9 +80,10 @@ impl Crowd {
         let told = self.heard().await?;
         self.child.wait().await?;
         let figures: Vec<u64> = told.split(' ').map(str::parse).collect::<Result<_, _>>()?;
-        let &[sent, turned_away, let_in, told] = figures.as_slice() else { return Err("the crowd babbles".into()) };
-        let [sent, turned_away] = [sent, turned_away].map(Duration::from_micros);
-        Ok(Outcome { sent, turned_away, let_in: let_in.try_into()?, told: told.try_into()? })
+        let &[sent, told, at_once, times, let_in] = figures.as_slice() else { return Err("the crowd babbles".into()) };
+        let [sent, told] = [sent, told].map(Duration::from_micros);
+        let (at_once, times, let_in) = (at_once.try_into()?, times.try_into()?, let_in.try_into()?);
+        Ok(Outcome { sent, at_once, told, times, let_in })
     }
 
     async fn heard(&mut self) -> Result<String, Failure> {
@@ -90,8 +95,17 @@ impl Crowd {
 struct Bus {
     connection: Connection<TcpStream, Bytes>,
     answers: Vec<ResponseFuture>,
-    /// Dropped, it would end the connection.
     requests: SendRequest<Bytes>,
+}
+
+/// How somebody fared.
+#[derive(Clone, Copy, Debug, Default)]
+struct Visit {
+    /// How many times he was told when to come again.
+    times: usize,
+    /// Until he was told first.
+    told: Duration,
+    let_in: bool,
 }
 
 /// The crowd's own process: reads where it signs in and as whom, says when it is ready, waits for the word, and says what became of it.
@@ -105,8 +119,8 @@ pub(crate) fn sign_in() -> Result<(), Failure> {
     let buses = runtime.block_on(try_join_all(buses))?;
     say("ready")?;
     next(&mut lines)?;
-    let Outcome { sent, turned_away, let_in, told } = runtime.block_on(go(buses))?;
-    say(&format!("{} {} {let_in} {told}", sent.as_micros(), turned_away.as_micros()))
+    let Outcome { sent, at_once, told, times, let_in } = runtime.block_on(go(buses, gateway, &body))?;
+    say(&format!("{} {} {at_once} {times} {let_in}", sent.as_micros(), told.as_micros()))
 }
 
 fn next(lines: &mut StdLines<StdinLock<'_>>) -> Result<String, Failure> {
@@ -131,47 +145,72 @@ async fn bus(gateway: SocketAddr, body: &Bytes, seats: usize) -> Result<Bus, Fai
     }
     let mut answers = Vec::with_capacity(seats);
     for _ in 0..seats {
-        let request = Request::post(format!("http://{gateway}{PATH}"));
-        let request = request.header("content-type", "application/grpc").header("te", "trailers").body(())?;
-        let (answer, mut sending) = requests.send_request(request, false)?;
-        sending.send_data(body.clone(), true)?;
-        answers.push(answer);
+        answers.push(ask(&mut requests, gateway, body)?);
     }
     Ok(Bus { connection, answers, requests })
 }
 
-async fn go(buses: Vec<Bus>) -> Result<Outcome, Failure> {
+fn ask(requests: &mut SendRequest<Bytes>, gateway: SocketAddr, body: &Bytes) -> Result<ResponseFuture, Failure> {
+    let request = Request::post(format!("http://{gateway}{PATH}"));
+    let request = request.header("content-type", "application/grpc").header("te", "trailers").body(())?;
+    let (answer, mut sending) = requests.send_request(request, false)?;
+    sending.send_data(body.clone(), true)?;
+    Ok(answer)
+}
+
+async fn go(buses: Vec<Bus>, gateway: SocketAddr, body: &Bytes) -> Result<Outcome, Failure> {
     let begun = Instant::now();
-    let (mut answers, mut handles, mut connections) = (Vec::new(), Vec::new(), Vec::new());
-    for Bus { mut connection, answers: of_it, requests } in buses {
+    let (mut visits, mut connections) = (Vec::new(), Vec::new());
+    for Bus { mut connection, answers, requests } in buses {
         // What lies ready is far less than what the kernel takes at once.
         if futures::poll!(&mut connection).is_ready() {
             return Err("the gateway hung up".into());
         }
-        answers.extend(of_it);
-        handles.push(requests);
+        visits.extend(answers.into_iter().map(|answer| visit(answer, requests.clone(), (gateway, body), begun)));
         connections.push(connection);
     }
     let mut outcome = Outcome { sent: begun.elapsed(), ..Outcome::default() };
     for connection in connections {
         tokio::spawn(connection);
     }
-    let answers = answers.into_iter().map(async |answer| Ok::<_, Failure>((status(answer).await?, begun.elapsed())));
-    for (status, after) in try_join_all(answers).await? {
-        outcome.count(&status, after);
+    for visit in try_join_all(visits).await? {
+        outcome.count(visit);
     }
-    drop(handles);
     Ok(outcome)
 }
 
-impl Outcome {
-    fn count(&mut self, status: &Status, after: Duration) {
+/// Tries, and comes again when he is told to, until he is let in or has lost patience.
+async fn visit(
+    mut answer: ResponseFuture,
+    requests: SendRequest<Bytes>,
+    (gateway, body): (SocketAddr, &Bytes),
+    begun: Instant,
+) -> Result<Visit, Failure> {
+    let mut visit = Visit::default();
+    loop {
+        let status = status(answer).await?;
         if status.code() == tonic::Code::Ok {
-            self.let_in += 1;
-        } else {
-            self.told += usize::from(told_to_wait(status));
-            self.turned_away = self.turned_away.max(after);
+            return Ok(Visit { let_in: true, ..visit });
         }
+        let wait = told_to_wait(&status).ok_or(status)?;
+        visit.times += 1;
+        if visit.times == 1 {
+            visit.told = begun.elapsed();
+        }
+        if begun.elapsed() > PATIENCE {
+            return Ok(visit);
+        }
+        tokio::time::sleep(wait).await;
+        answer = ask(&mut requests.clone().ready().await?, gateway, body)?;
+    }
+}
+
+impl Outcome {
+    fn count(&mut self, visit: Visit) {
+        self.let_in += usize::from(visit.let_in);
+        self.at_once += usize::from(visit.let_in && visit.times == 0);
+        self.times += visit.times;
+        self.told = self.told.max(visit.told);
     }
 }
 

@@ -24,7 +24,10 @@ use diwan_runtime::{
 use diwan_store::{Database, wake};
 use jiff::Timestamp;
 use sqlx::PgConnection;
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -43,6 +46,8 @@ use crate::{
 pub const WINDOW: Duration = Duration::from_mins(10);
 /// A heartbeat is due every second.
 const REST: Duration = Duration::from_millis(900);
+/// How soon it looks again, so that a rush of sign-ins, each of which commits, is not a rush of looks.
+const PACE: Duration = Duration::from_millis(20);
 
 /// The revocations of the last ten minutes, in the order they were found.
 #[derive(Default)]
@@ -109,7 +114,7 @@ async fn read(
     let mut committed = database.wake().subscribe(wake::COMMITTED);
     let (mut horizon, mut told) = (0, false);
     loop {
-        let complete_until = clock.now();
+        let (begun, complete_until) = (Instant::now(), clock.now());
         let mut connection = database.pool().acquire().await?;
         let look = revocations::look(&mut connection, horizon, before(complete_until, WINDOW)).await?;
         let stored = signing_keys::list(&mut connection, 0).await?;
@@ -127,6 +132,7 @@ async fn read(
         horizon = look.horizon;
         log.send_modify(|log| log.learn(look.rows, standing, complete_until));
         committed.within(REST).await;
+        sleep_until(begun + PACE).await;
     }
 }
 

@@ -9,7 +9,7 @@ use diwan_runtime::{
 use diwan_store::Database;
 use prost::Message as _;
 use sqlx::PgConnection;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::BELL;
@@ -21,12 +21,14 @@ use crate::{
 
 /// A lost wake-up costs no more than this.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// What happens meanwhile is chained together: each transaction more costs as much as many entries.
+const TOGETHER: Duration = Duration::from_millis(100);
 /// How many accounts a look finds.
 const ACCOUNTS: i64 = 100;
 /// A chain that cannot go on, because somebody has touched it, is tried again so often.
 const TRY_AGAIN: Duration = Duration::from_mins(1);
 /// How many entries one transaction appends.
-const ENTRIES: i64 = 500;
+const ENTRIES: usize = 500;
 
 /// Starts the worker. Every replica runs it; at one account one works at a time.
 pub fn start(drain: &Drain, database: Database) {
@@ -39,7 +41,7 @@ async fn chain_all(database: Database) -> Result<(), Error> {
     let mut woken = database.wake().subscribe(BELL);
     let mut stuck = HashMap::new();
     loop {
-        let (mut after, mut idle) = (None, true);
+        let (mut after, mut most) = (None, 0);
         loop {
             let mut connection = database.pool().acquire().await?;
             let accounts = audit::waiting(&mut connection, after, ACCOUNTS).await?;
@@ -47,46 +49,49 @@ async fn chain_all(database: Database) -> Result<(), Error> {
             let Some(last) = accounts.last() else { break };
             after = Some(*last);
             for account in accounts {
-                idle &= !chain_if_possible(&database, account, &mut stuck).await?;
+                most = most.max(chain_if_possible(&database, account, &mut stuck).await?);
             }
         }
-        if idle {
+        if most == 0 {
             woken.within(LOOK_AGAIN).await;
+        } else if most < ENTRIES {
+            sleep(TOGETHER).await;
         }
     }
 }
 
-/// Whether something was appended. Only what concerns every account is an error.
+/// How many entries were appended. Only what concerns every account is an error.
 async fn chain_if_possible(
     database: &Database,
     account: Uuid,
     stuck: &mut HashMap<Uuid, Instant>,
-) -> Result<bool, Error> {
+) -> Result<usize, Error> {
     if stuck.get(&account).is_some_and(|since| since.elapsed() < TRY_AGAIN) {
-        return Ok(false);
+        return Ok(0);
     }
     stuck.remove(&account);
     match chain(database, account).await {
-        Ok(()) => Ok(true),
+        Ok(appended) => Ok(appended),
         Err(Error::Store(error)) if error.is_retryable() || error.is_unavailable() => Err(error.into()),
         Err(error) => {
             tracing::error!(%account, error = causes(&error), "what happened in an account cannot be put into its audit log");
             stuck.insert(account, Instant::now());
-            Ok(false)
+            Ok(0)
         }
     }
 }
 
-/// Appends what waits for one account.
+/// Appends what waits for one account. Returns how much that was, what was known already as well.
 ///
 /// The numbers have no gap and every hash follows the one before: whoever appends holds the row of the head from before he reads
 /// it until his entries are committed, and the head moves with them. No event stands twice: what is known is looked up under
 /// that lock, and a unique index forbids it.
-async fn chain(database: &Database, account: Uuid) -> Result<(), Error> {
+async fn chain(database: &Database, account: Uuid) -> Result<usize, Error> {
     database
         .transaction("chain audit entries", async |tx: &mut PgConnection| {
             let mut head = audit::lock_head(tx, account).await?;
-            let waiting = audit::take_waiting(tx, account, ENTRIES).await?;
+            let waiting = audit::take_waiting(tx, account, i64::try_from(ENTRIES).unwrap_or(i64::MAX)).await?;
+            let count = waiting.len();
             let ids: Vec<_> = waiting.iter().map(|(id, _)| id.clone()).collect();
             let known = audit::known(tx, account, &ids).await?;
             let mut entries: Vec<(Entry, Content)> = Vec::with_capacity(waiting.len());
@@ -96,7 +101,8 @@ async fn chain(database: &Database, account: Uuid) -> Result<(), Error> {
                 entries.push((entry, content));
                 head = next;
             }
-            audit::append(tx, account, &entries, head).await
+            audit::append(tx, account, &entries, head).await?;
+            Ok(count)
         })
         .await
 }

@@ -1,9 +1,10 @@
 //! A service's database as its handlers see it: transactions that are run again when they lost a race, and that wake
 //! whoever waits for changes.
 
-use std::{error::Error as StdError, pin::Pin};
+use std::{error::Error as StdError, pin::Pin, time::Duration};
 
 use diwan_audit::ledger;
+use diwan_runtime::backoff::delay_after;
 use jiff::Timestamp;
 use prost::{Message, Name};
 use sqlx::{PgConnection, PgPool};
@@ -19,7 +20,10 @@ use crate::{
 };
 
 /// How often a transaction is run that loses against others.
-const TRIES: u32 = 5;
+const TRIES: u32 = 10;
+/// The second loss in a row and those after it: whoever wins has to get out of the way.
+const PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// What runs in a transaction: an `async |tx: &mut PgConnection| { .. }` that borrows what it uses (not `move`: it may
 /// run again).
@@ -89,6 +93,9 @@ impl Database {
                 match attempt.instrument(span_of_transaction(name)).await {
                     Err(error) if tries < TRIES && lost_a_race(&error) => {
                         tracing::debug!(transaction = name, tries, "a transaction lost a race and is run again");
+                        if tries > 1 {
+                            tokio::time::sleep(delay_after(tries - 2, PAUSE, LONGEST_PAUSE)).await;
+                        }
                         tries += 1;
                     }
                     outcome => return outcome,

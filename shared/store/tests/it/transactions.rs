@@ -54,7 +54,7 @@ async fn a_transaction_that_loses_every_time_ends_as_unavailable() {
         Ok::<_, Error>(())
     });
     let fault = Fault::from(outcome.await.unwrap_err());
-    assert_eq!((fault.code(), runs.load(Ordering::SeqCst)), (Code::Unavailable, 5));
+    assert_eq!((fault.code(), runs.load(Ordering::SeqCst)), (Code::Unavailable, 10));
 }
 
 #[tokio::test]

@@ -70,7 +70,7 @@ pub trait Handler: Send + Sync + 'static {
     /// Called after events were applied and committed, e.g. to wake workers of this process.
     fn committed(&self) {}
 
-    /// Called when everything that the source committed before `until` has been applied here, about once a second.
+    /// Called when everything that the source committed before `until` has been applied here, about every two seconds.
     fn complete(&self, until: Timestamp) {
         let _ = until;
     }

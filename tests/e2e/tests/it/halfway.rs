@@ -11,7 +11,6 @@ mod suite;
 
 use std::{fs, time::Duration};
 
-use diwan_access::Signer;
 use diwan_e2e::{
     door::{Door, Person, request_id},
     inbox::Inbox,
@@ -19,18 +18,16 @@ use diwan_e2e::{
 };
 use diwan_proto::{
     access::v1::Role,
-    conversation::v1::{IngestMessageRequest, ingest_service_client::IngestServiceClient},
     identity::v1::{
         AcceptInvitationRequest, DeactivateUserRequest, InviteUserRequest, ReactivateUserRequest, UserState,
         user_service_client::UserServiceClient,
     },
     team::v1::{ListTeamsRequest, team_service_client::TeamServiceClient},
 };
-use diwan_runtime::SystemClock;
 use diwan_testkit::eventually;
 use sqlx::{AssertSqlSafe, PgPool, PgTransaction};
 use tokio::task::JoinHandle;
-use tonic::{Request, Status, transport::Endpoint};
+use tonic::Status;
 use uuid::Uuid;
 
 use crate::support::{Fresh, PASSWORD, sign_up, start};
@@ -186,23 +183,7 @@ impl Scene {
     /// The agent signs in, opens his inbox and is given a conversation.
     async fn at_work(&self) -> Inbox {
         let inbox = self.present().await;
-        let signer = Signer::load(&self.fresh.installation.keys(), "mailbox", SystemClock::shared()).unwrap();
-        let mut request = Request::new(IngestMessageRequest {
-            account_id: self.owner.user.account_id.clone(),
-            message_id: request_id(),
-            mailbox_id: request_id(),
-            mailbox_address: "support@halfway.example".into(),
-            team_id: self.team.clone(),
-            from_email: format!("{}@customer.example", request_id()),
-            text: "Where is my order?".into(),
-            received_at: Some(std::time::SystemTime::UNIX_EPOCH.into()),
-            ..IngestMessageRequest::default()
-        });
-        let token = signer.service_token("conversation").unwrap().to_str().unwrap().to_owned();
-        request.metadata_mut().insert("diwan-service-token", token.parse().unwrap());
-        let address = self.fresh.installation.address("conversation").unwrap();
-        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
-        IngestServiceClient::new(channel).ingest_message(request).await.unwrap();
+        self.fresh.ingest(&self.owner.user.account_id, &self.team, "Where is my order?".into()).await;
         eventually("he holds conversations", LIMIT, async || {
             self.count("conversation", "conversations where holder_id = $1 and state = 'OPEN'").await > 0
         })

@@ -14,19 +14,13 @@ use std::{
     time::Duration,
 };
 
-use diwan_access::Signer;
 use diwan_e2e::{
     door::{Door, Person, request_id},
     installation::{SERVICES, Topology},
 };
-use diwan_proto::{
-    conversation::v1::{IngestMessageRequest, ingest_service_client::IngestServiceClient},
-    team::v1::{ListTeamsRequest, team_service_client::TeamServiceClient},
-};
-use diwan_runtime::SystemClock;
+use diwan_proto::team::v1::{ListTeamsRequest, team_service_client::TeamServiceClient};
 use diwan_testkit::eventually;
 use sqlx::{AssertSqlSafe, PgPool, PgTransaction};
-use tonic::{Request, transport::Endpoint};
 
 use crate::support::{Fresh, PASSWORD, sign_up, start};
 
@@ -114,23 +108,8 @@ impl Scene {
     }
 
     async fn ingest(&self, person: &Person, team: &str, number: usize) {
-        let signer = Signer::load(&self.fresh.installation.keys(), "mailbox", SystemClock::shared()).unwrap();
-        let mut request = Request::new(IngestMessageRequest {
-            account_id: person.user.account_id.clone(),
-            message_id: request_id(),
-            mailbox_id: request_id(),
-            mailbox_address: "support@leaving.example".into(),
-            team_id: team.into(),
-            from_email: format!("{}@customer.example", request_id()),
-            text: format!("message number {number}. {}", "x".repeat(LONG)),
-            received_at: Some(std::time::SystemTime::UNIX_EPOCH.into()),
-            ..IngestMessageRequest::default()
-        });
-        let token = signer.service_token("conversation").unwrap().to_str().unwrap().to_owned();
-        request.metadata_mut().insert("diwan-service-token", token.parse().unwrap());
-        let address = self.fresh.installation.address("conversation").unwrap();
-        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
-        IngestServiceClient::new(channel).ingest_message(request).await.unwrap();
+        let text = format!("message number {number}. {}", "x".repeat(LONG));
+        self.fresh.ingest(&person.user.account_id, team, text).await;
     }
 
     fn blobs(&self) -> PathBuf {

@@ -2,12 +2,18 @@
 
 use std::{collections::BTreeSet, path::PathBuf, process::Command};
 
+use diwan_access::Signer;
 use diwan_e2e::{
     door::{Door, Person, request_id},
     installation::{Installation, Options, Topology, postgres_programs},
 };
-use diwan_proto::identity::v1::{SignUpRequest, account_service_client::AccountServiceClient};
+use diwan_proto::{
+    conversation::v1::{IngestMessageRequest, ingest_service_client::IngestServiceClient},
+    identity::v1::{SignUpRequest, account_service_client::AccountServiceClient},
+};
+use diwan_runtime::SystemClock;
 use tempfile::TempDir;
+use tonic::{Request, transport::Endpoint};
 
 pub const PASSWORD: &str = "correct horse battery staple";
 
@@ -18,6 +24,27 @@ pub struct Fresh {
 }
 
 impl Fresh {
+    /// A customer writes to `team` of `account`: as the mailbox service brings it.
+    pub async fn ingest(&self, account: &str, team: &str, text: String) {
+        let signer = Signer::load(&self.installation.keys(), "mailbox", SystemClock::shared()).unwrap();
+        let mut request = Request::new(IngestMessageRequest {
+            account_id: account.into(),
+            message_id: request_id(),
+            mailbox_id: request_id(),
+            mailbox_address: "support@company.example".into(),
+            team_id: team.into(),
+            from_email: format!("{}@customer.example", request_id()),
+            text,
+            received_at: Some(std::time::SystemTime::UNIX_EPOCH.into()),
+            ..IngestMessageRequest::default()
+        });
+        let token = signer.service_token("conversation").unwrap().to_str().unwrap().to_owned();
+        request.metadata_mut().insert("diwan-service-token", token.parse().unwrap());
+        let address = self.installation.address("conversation").unwrap();
+        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+        IngestServiceClient::new(channel).ingest_message(request).await.unwrap();
+    }
+
     /// Ends it in order, and returns the folder with what is left of it.
     pub async fn stop(self) -> TempDir {
         self.installation.stop().await.unwrap();

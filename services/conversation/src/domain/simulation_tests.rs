@@ -81,6 +81,19 @@ fn simulated(outcome: &Outcome, records: &Records) -> BTreeMap<Uuid, (Uuid, Time
     got
 }
 
+/// What the replay says of a plan is what the shop does that works by it.
+fn assert_says_what_the_shop_does(acts: &[(u64, Act)], plan: &Plan) {
+    let records = Shop::run(acts, &Plan::default(), None);
+    let expected = Shop::run(acts, plan, Some(&records)).got;
+    let said = simulated(&replayed(plan, &records, at(0), at(10_000)), &records);
+    assert_eq!(said.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    for (conversation, (user, at)) in expected {
+        let (simulated, then) = said[&conversation];
+        assert_eq!(simulated, user, "{conversation}");
+        assert!(at.duration_since(then).unsigned_abs() <= Duration::from_secs(1), "{at} {then}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -114,16 +127,7 @@ proptest! {
 
     #[test]
     fn under_other_settings_it_says_what_the_shop_does_under_them(acts in acts(), plan in plan()) {
-        let records = Shop::run(&acts, &Plan::default(), None);
-        let truth = Shop::run(&acts, &plan, Some(&records));
-        let outcome = replayed(&plan, &records, at(0), at(10_000));
-        let (said, expected) = (simulated(&outcome, &records), truth.got);
-        prop_assert_eq!(said.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
-        for (conversation, (user, at)) in expected {
-            let (simulated, then) = said[&conversation];
-            prop_assert_eq!(simulated, user, "{}", conversation);
-            prop_assert!(at.duration_since(then).unsigned_abs() <= Duration::from_secs(1), "{at} {then}");
-        }
+        assert_says_what_the_shop_does(&acts, &plan);
     }
 
     #[test]
@@ -154,6 +158,19 @@ fn a_higher_limit_shortens_the_waits_and_a_removed_member_gets_nothing() {
     let alone = replayed(&alone, &records, at(0), at(10_000));
     assert_eq!(alone.agents[&person(1)], Share { recorded: 2, simulated: 0 });
     assert_eq!((alone.simulated.assignments, longest(&alone.simulated)), (4, 1770));
+}
+
+#[test]
+fn counts_do_not_start_over_when_a_limit_is_lifted_that_the_plan_does_not_know() {
+    let arrive = |second| (second, Act::Arrive { handling: 1, priority: Priority::Low });
+    let turns = |second, user, availability| (second, Act::Become { user, availability });
+    let mut acts = vec![(1, Act::Limit(Some(2))), turns(2, 0, Availability::Active), arrive(3)];
+    acts.extend([turns(4, 3, Availability::Active), arrive(5), arrive(6), arrive(7)]);
+    acts.extend([turns(8, 1, Availability::Active), (9, Act::Limit(None)), arrive(10)]);
+    acts.extend([turns(11, 0, Availability::Watching), turns(12, 2, Availability::Active)]);
+    acts.extend((13..20).map(arrive));
+    acts.extend([turns(20, 2, Availability::Watching), turns(21, 2, Availability::Active), arrive(22), arrive(23)]);
+    assert_says_what_the_shop_does(&acts, &Plan { limit: Some(None), ..Plan::default() });
 }
 
 #[test]

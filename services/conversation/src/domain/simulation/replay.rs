@@ -270,7 +270,11 @@ impl Replay {
                 self.in_force = Some(index);
                 self.next_opening();
             }
-            Event::Snapshot(index) => self.seats.change(&self.snapshots[index], &self.plan, self.parted),
+            Event::Snapshot(index) => {
+                // A limit that is lifted has everybody's counts start over, but not where another limit was in force all along.
+                self.parted |= self.begun && self.snapshots[index].restart && self.plan.limit.is_some();
+                self.seats.change(&self.snapshots[index], &self.plan, self.parted);
+            }
             Event::Freed(index) => {
                 if let Recorded::Held { user, .. } = self.episodes[index].recorded {
                     self.seats.recorded(user).open -= 1;

@@ -23,6 +23,10 @@ struct Follower {
 impl Handler for Follower {
     type Error = diwan_store::Error;
 
+    fn concerns(&self, event: &Event) -> bool {
+        diwan_account_data::concerns(event)
+    }
+
     async fn apply(&self, tx: &mut PgConnection, event: &Event) -> Result<(), Self::Error> {
         hear(tx, event, self.clock.now()).await
     }

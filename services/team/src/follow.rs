@@ -28,6 +28,10 @@ struct Follower {
 impl Handler for Follower {
     type Error = Error;
 
+    fn concerns(&self, event: &Event) -> bool {
+        event.is::<AccountChanged>() || event.is::<UserChanged>() || diwan_account_data::concerns(event)
+    }
+
     async fn apply(&self, tx: &mut PgConnection, event: &Event) -> Result<(), Error> {
         if let Some(AccountChanged { account: Some(account) }) = event.payload()? {
             change::move_zone(tx, event.account, &account.time_zone, event.version, self.clock.now()).await?;

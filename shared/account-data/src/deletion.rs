@@ -46,6 +46,11 @@ pub enum Error {
     Blobs(#[from] BlobError),
 }
 
+/// Whether [`hear`] would do something about an event.
+pub fn concerns(event: &Event) -> bool {
+    event.is::<AccountDeleted>()
+}
+
 /// Takes an event of identity's feed in: notes an account that is to be deleted. The other events it passes over.
 ///
 /// # Errors

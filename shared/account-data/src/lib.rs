@@ -13,5 +13,5 @@ pub mod export;
 pub mod server;
 
 pub use data::{Data, Files, Table};
-pub use deletion::hear;
+pub use deletion::{concerns, hear};
 pub use server::AccountDataServer;

@@ -11,7 +11,7 @@ use diwan_runtime::{
 use diwan_store::Database;
 use jiff::Timestamp;
 use sqlx::PgConnection;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Status, Streaming};
 use tracing::Instrument as _;
 
@@ -21,11 +21,27 @@ const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
 /// A stream this silent is dead: the source sends something every two seconds.
 const SILENCE: Duration = Duration::from_secs(10);
+/// The cursor is moved over so many events that concern nobody here, or the first of them after so long: the next start reads them again.
+const PASSED_OVER: usize = 500;
+const PASSED_OVER_FOR: Duration = Duration::from_mins(10);
+/// So many events are applied at once at the least, if they are there.
+const ENOUGH: usize = 500;
 
 /// What a service does with the events of another.
 pub trait Handler: Send + Sync + 'static {
     /// Why an event cannot be applied. Its `source()` keeps the cause, where a lost race is looked for.
     type Error: StdError + Send + Sync + 'static;
+
+    /// Whether an event has an effect here. Those that have none cost no transaction and are not shown to [`Handler::apply`].
+    fn concerns(&self, event: &Event) -> bool {
+        let _ = event;
+        true
+    }
+
+    /// How long events wait for more to be applied with them, in one transaction.
+    fn patience(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Called within `tx` before [`Handler::apply`] is called for each of these events: to take all their locks in the order that the
     /// service's other transactions keep, which the order of the events does not.
@@ -92,6 +108,29 @@ pub fn consume<S: Source, H: Handler>(drain: &Drain, name: &'static str, source:
     });
 }
 
+/// How far a stream has been followed.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    /// The last event seen.
+    seen: Position,
+    /// The cursor, as this replica knows it: what lies between the two concerns nobody here.
+    stored: Position,
+    /// How many events that is.
+    passed_over: usize,
+    /// When the cursor was known last.
+    since: Instant,
+}
+
+impl Standing {
+    fn at(stored: Position) -> Self {
+        Self { seen: stored, stored, passed_over: 0, since: Instant::now() }
+    }
+
+    fn is_to_be_stored(&self) -> bool {
+        self.passed_over >= PASSED_OVER || (self.passed_over > 0 && self.since.elapsed() >= PASSED_OVER_FOR)
+    }
+}
+
 struct Consumer<H> {
     name: &'static str,
     database: Database,
@@ -129,20 +168,34 @@ impl<H: Handler> Consumer<H> {
 
     /// Follows one stream to its end.
     async fn follow(&self, source: impl Source, backoff: &mut Backoff) -> Result<(), Left> {
-        let mut position = self.position().await?;
-        let mut stream = match source.watch(position.to_request()).await {
-            Err(status) => return self.refused(status, position).await,
+        let mut standing = Standing::at(self.position().await?);
+        let mut stream = match source.watch(standing.stored.to_request()).await {
+            Err(status) => return self.refused(status, standing.stored).await,
             Ok(stream) => stream,
         };
         loop {
-            match next(&mut stream).await {
+            match self.next(&mut stream).await {
                 Ok(None) => return Ok(()),
-                Ok(Some(response)) => position = self.take(response, position).await?,
-                Err(Left::Source(status)) => return self.refused(status, position).await,
+                Ok(Some(response)) => standing = self.take(response, standing).await?,
+                Err(Left::Source(status)) => return self.refused(status, standing.stored).await,
                 Err(left) => return Err(left),
             }
             backoff.reset();
         }
+    }
+
+    /// The next events, and those that come before the handler loses its patience.
+    async fn next(&self, stream: &mut Streaming<WatchEventsResponse>) -> Result<Option<WatchEventsResponse>, Left> {
+        let Some(mut first) = next(stream).await? else { return Ok(None) };
+        let until = Instant::now() + self.handler.patience();
+        while !first.events.is_empty() && first.events.len() < ENOUGH {
+            // What is left out when the stream ends or breaks meanwhile comes again.
+            let Ok(more) = timeout_at(until, stream.message()).await else { break };
+            let Some(more) = more? else { return Ok(None) };
+            first.events.extend(more.events);
+            first.complete_until = more.complete_until;
+        }
+        Ok(Some(first))
     }
 
     async fn position(&self) -> Result<Position, diwan_store::Error> {
@@ -171,22 +224,24 @@ impl<H: Handler> Consumer<H> {
     }
 
     /// Applies one response, and returns where the stream stands after it.
-    async fn take(&self, response: WatchEventsResponse, start: Position) -> Result<Position, Left> {
+    async fn take(&self, response: WatchEventsResponse, from: Standing) -> Result<Standing, Left> {
         let events: Vec<Event> =
             response.events.into_iter().map(TryFrom::<v1::Event>::try_from).collect::<Result<_, _>>()?;
-        let end = events.last().map_or(start, |event| event.position);
-        if !events.is_empty() {
-            self.apply_all(&events, start).await?;
+        let seen = events.last().map_or(from.seen, |event| event.position);
+        let mut standing = Standing { seen, passed_over: from.passed_over + events.len(), ..from };
+        if events.iter().any(|event| self.handler.concerns(event)) || standing.is_to_be_stored() {
+            self.apply_all(&events, standing).await?;
+            standing = Standing::at(seen);
         }
         if let Some(until) = response.complete_until.as_ref().and_then(time::from_proto) {
             self.handler.complete(until);
         }
-        Ok(end)
+        Ok(standing)
     }
 
     /// Applies the events; when one of them cannot be applied, those before it.
-    async fn apply_all(&self, events: &[Event], start: Position) -> Result<(), Left> {
-        let outcome = self.apply(events, start).await;
+    async fn apply_all(&self, events: &[Event], standing: Standing) -> Result<(), Left> {
+        let outcome = self.apply(events, standing).await;
         if let Err(Left::Event { index, source }) = &outcome {
             let event = &events[*index];
             tracing::error!(
@@ -198,23 +253,25 @@ impl<H: Handler> Consumer<H> {
                 error = chain(source.as_ref()),
                 "an event cannot be applied; the feed waits at it"
             );
-            self.apply(&events[..*index], start).await?;
+            let before = &events[..*index];
+            let seen = before.last().map_or(standing.stored, |event| event.position);
+            self.apply(before, Standing { seen, ..standing }).await?;
         }
         outcome
     }
 
-    /// Applies events that follow `start` in one transaction with the cursor.
-    async fn apply(&self, events: &[Event], start: Position) -> Result<(), Left> {
-        let Some(last) = events.last() else { return Ok(()) };
+    /// Applies events in one transaction with the cursor.
+    async fn apply(&self, events: &[Event], Standing { seen, stored: known, .. }: Standing) -> Result<(), Left> {
         self.database
             .transaction(self.name, async |tx: &mut PgConnection| {
                 // From here to the commit nobody else moves the cursor, so whatever is beyond it has no effect yet, and
-                // whatever is not has one. What lies between `start` and the cursor, another replica has applied.
+                // whatever is not has one. What lies between the cursor as it is known and as it is, another replica has applied.
                 let stored = cursor::lock(tx, self.name).await.map_err(diwan_store::Error::from)?;
-                if stored < start {
+                if stored < known {
                     return Err(Left::SetBack);
                 }
-                let fresh: Vec<_> = events.iter().enumerate().filter(|(_, event)| event.position > stored).collect();
+                let is_fresh = |event: &Event| event.position > stored && self.handler.concerns(event);
+                let fresh: Vec<_> = events.iter().enumerate().filter(|(_, event)| is_fresh(event)).collect();
                 let only: Vec<&Event> = fresh.iter().map(|(_, event)| *event).collect();
                 if let Err(error) = self.handler.prepare(tx, &only).await {
                     let index = fresh.first().map_or(0, |(index, _)| *index);
@@ -224,8 +281,8 @@ impl<H: Handler> Consumer<H> {
                     let index = fresh.get(place).map_or(0, |(index, _)| *index);
                     return Err(Left::Event { index, source: Box::new(error) });
                 }
-                if last.position > stored {
-                    cursor::save(tx, self.name, last.position).await.map_err(diwan_store::Error::from)?;
+                if seen > stored {
+                    cursor::save(tx, self.name, seen).await.map_err(diwan_store::Error::from)?;
                 }
                 Ok(())
             })

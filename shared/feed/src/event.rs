@@ -37,7 +37,12 @@ impl Event {
     /// # Errors
     /// It says that it is an `M` and cannot be read as one.
     pub fn payload<M: Message + Name + Default>(&self) -> Result<Option<M>, prost::DecodeError> {
-        if self.kind == M::full_name() { M::decode(self.payload.as_slice()).map(Some) } else { Ok(None) }
+        if self.is::<M>() { M::decode(self.payload.as_slice()).map(Some) } else { Ok(None) }
+    }
+
+    /// Whether the payload is an `M`.
+    pub fn is<M: Name>(&self) -> bool {
+        self.kind == M::full_name()
     }
 
     /// The payload, encoded, for who does not know its type.

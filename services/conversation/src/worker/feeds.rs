@@ -54,6 +54,16 @@ struct Follower {
 impl Handler for Follower {
     type Error = Error;
 
+    fn concerns(&self, event: &Event) -> bool {
+        event.is::<TeamChanged>()
+            || event.is::<MembershipChanged>()
+            || event.is::<UserChanged>()
+            || event.is::<SessionEnded>()
+            || event.is::<AccountChanged>()
+            || event.is::<ServicePrincipalChanged>()
+            || diwan_account_data::concerns(event)
+    }
+
     /// Locks all that these events change, account by account, in the lock order.
     async fn prepare(&self, tx: &mut PgConnection, events: &[&Event]) -> Result<(), Error> {
         let mut concerned: BTreeMap<Uuid, Concerned> = BTreeMap::new();

@@ -37,6 +37,10 @@ struct Follower {
 impl Handler for Follower {
     type Error = diwan_store::Error;
 
+    fn concerns(&self, event: &Event) -> bool {
+        event.is::<AccountChanged>() || diwan_account_data::concerns(event)
+    }
+
     /// No account comes back from there, so it does not matter which of its events is the last.
     async fn apply(&self, tx: &mut PgConnection, event: &Event) -> Result<(), Self::Error> {
         if let Some(AccountChanged { account: Some(account) }) = event.payload()?

@@ -25,6 +25,10 @@ struct Follower {
 impl Handler for Follower {
     type Error = diwan_store::Error;
 
+    fn concerns(&self, event: &Event) -> bool {
+        event.is::<TeamChanged>()
+    }
+
     async fn apply(&self, tx: &mut PgConnection, event: &Event) -> Result<(), Self::Error> {
         let Some(TeamChanged { team: Some(team) }) = event.payload()? else { return Ok(()) };
         let heir = team.archived_at.and_then(|_| Uuid::try_parse(&team.receiving_team_id).ok());

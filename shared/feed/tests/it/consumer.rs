@@ -6,9 +6,8 @@ use diwan_feed::consume;
 use diwan_runtime::{Clock as _, SystemClock};
 use diwan_store::{Database, Wake};
 use diwan_testkit::eventually;
-use sqlx::PgConnection;
 
-use crate::support::{LIMIT, Recorder, setup, write};
+use crate::support::{LIMIT, Recorder, Setup, setup};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn three_replicas_on_one_cursor_apply_each_event_once_and_in_order() {
@@ -36,13 +35,7 @@ async fn an_event_that_cannot_be_applied_holds_those_after_it_and_none_before_it
     let setup = setup().await;
     let recorder = Recorder::default();
     recorder.poison.lock().unwrap().insert("poison".into());
-    let together = setup.database.transaction("emit", async |tx: &mut PgConnection| {
-        for name in ["good", "poison", "next"] {
-            write(tx, name).await?;
-        }
-        Ok::<_, diwan_store::Error>(())
-    });
-    together.await.unwrap();
+    setup.emit_together(&["good", "poison", "next"]).await;
     consume(&setup.drain, "source", setup.client(), setup.database.clone(), recorder.clone());
     eventually("three tries", LIMIT, async || recorder.refusals.load(Ordering::SeqCst) >= 3).await;
     assert_eq!(setup.effects().await, ["good"]);
@@ -89,4 +82,77 @@ async fn a_cursor_that_was_set_back_is_noticed_and_no_event_is_left_out() {
         .unwrap();
     setup.emit("b").await;
     eventually("both again", LIMIT, async || setup.effects().await == ["a", "a", "b"]).await;
+}
+
+/// Until `recorder` has seen everything that has been emitted.
+async fn seen(recorder: &Recorder) {
+    let after = SystemClock.now();
+    let complete = || *recorder.complete.lock().unwrap();
+    eventually("completeness", LIMIT, async || complete().is_some_and(|until| until > after)).await;
+}
+
+fn follow(setup: &Setup) -> Recorder {
+    let recorder = Recorder::default();
+    consume(&setup.drain, "source", setup.client(), setup.database.clone(), recorder.clone());
+    recorder
+}
+
+#[tokio::test]
+async fn events_that_concern_nobody_move_no_cursor_until_one_comes_that_does() {
+    let setup = setup().await;
+    let recorder = follow(&setup);
+    setup.emit("nothing").await;
+    setup.emit("nothing").await;
+    seen(&recorder).await;
+    assert_eq!((setup.cursor().await, setup.effects().await.len()), (None, 0));
+    setup.emit_together(&["nothing", "a", "nothing"]).await;
+    eventually("the one", LIMIT, async || setup.effects().await == ["a"]).await;
+    assert_eq!(setup.cursor().await, Some(5), "past the last that was seen");
+}
+
+#[tokio::test]
+async fn a_cursor_does_not_stay_behind_many_events_that_concern_nobody() {
+    let setup = setup().await;
+    let recorder = follow(&setup);
+    setup.emit_together(&["nothing"; 499]).await;
+    seen(&recorder).await;
+    assert_eq!(setup.cursor().await, None);
+    setup.emit("nothing").await;
+    eventually("the cursor", LIMIT, async || setup.cursor().await == Some(500)).await;
+    assert!(setup.effects().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_cursor_that_was_set_back_is_noticed_by_who_had_seen_more_than_was_stored() {
+    let setup = setup().await;
+    let recorder = follow(&setup);
+    setup.emit("a").await;
+    eventually("the first", LIMIT, async || setup.effects().await == ["a"]).await;
+    setup.emit("nothing").await;
+    seen(&recorder).await;
+    let set_back = sqlx::query("update feed_cursors set generation = 0, transaction = 0, sequence = 0");
+    set_back.execute(&setup.test.pool).await.unwrap();
+    setup.emit("b").await;
+    eventually("both again", LIMIT, async || setup.effects().await == ["a", "a", "b"]).await;
+}
+
+#[tokio::test]
+async fn a_patient_handler_applies_together_what_comes_meanwhile_and_does_not_wait_once_it_is_enough() {
+    let setup = setup().await;
+    let recorder = Recorder { patience: Duration::from_hours(1), ..Recorder::default() };
+    consume(&setup.drain, "source", setup.client(), setup.database.clone(), recorder.clone());
+    setup.emit("first").await;
+    setup.emit_together(&["one of many"; 499]).await;
+    eventually("all", LIMIT, async || setup.effects().await.len() == 500).await;
+    let transactions = sqlx::query_scalar::<_, i64>("select count(distinct xmin::text) from effects");
+    assert_eq!(transactions.fetch_one(&setup.test.pool).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_patient_handler_loses_its_patience() {
+    let setup = setup().await;
+    let recorder = Recorder { patience: Duration::from_millis(300), ..Recorder::default() };
+    consume(&setup.drain, "source", setup.client(), setup.database.clone(), recorder.clone());
+    setup.emit("alone").await;
+    eventually("it is applied", LIMIT, async || setup.effects().await == ["alone"]).await;
 }

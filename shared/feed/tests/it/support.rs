@@ -74,6 +74,23 @@ impl Setup {
         done.await.unwrap();
     }
 
+    /// Many events in one transaction.
+    pub async fn emit_together(&self, names: &[&str]) {
+        let done = self.database.transaction("emit", async |tx: &mut PgConnection| {
+            for name in names {
+                write(tx, name).await?;
+            }
+            Ok::<_, Error>(())
+        });
+        done.await.unwrap();
+    }
+
+    /// The sequence at which the cursor stands.
+    pub async fn cursor(&self) -> Option<i64> {
+        let stored = sqlx::query_scalar("select sequence from feed_cursors where source = 'source'");
+        stored.fetch_optional(&self.test.pool).await.unwrap()
+    }
+
     pub async fn effects(&self) -> Vec<String> {
         effects(&self.test.pool).await
     }
@@ -147,16 +164,25 @@ impl Watcher {
     }
 }
 
-/// Writes each event's name into `effects`; refuses those in `poison`.
+/// Writes each event's name into `effects`; refuses those in `poison`. Those called `nothing` do not concern it.
 #[derive(Clone, Default)]
 pub struct Recorder {
     pub poison: Arc<Mutex<BTreeSet<String>>>,
     pub refusals: Arc<AtomicUsize>,
     pub complete: Arc<Mutex<Option<Timestamp>>>,
+    pub patience: Duration,
 }
 
 impl Handler for Recorder {
     type Error = Error;
+
+    fn concerns(&self, event: &Event) -> bool {
+        name_of(event) != "nothing"
+    }
+
+    fn patience(&self) -> Duration {
+        self.patience
+    }
 
     async fn apply(&self, tx: &mut PgConnection, event: &Event) -> Result<(), Error> {
         let name = name_of(event);

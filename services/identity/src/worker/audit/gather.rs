@@ -1,5 +1,7 @@
 //! Follows the feeds of all services and keeps what they tell, each event once: its id is the same after a replay.
 
+use std::time::Duration;
+
 use diwan_feed::{Event, Handler, consume};
 use diwan_launch::Context;
 use diwan_proto::feed::v1::feed_service_client::FeedServiceClient;
@@ -23,6 +25,9 @@ const FEEDS: [(&str, &str); 5] = [
     ("billing", "audit of billing"),
 ];
 
+/// Nobody waits for the log; a rush of sign-ins tells one thing at a time.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// Starts to follow.
 pub fn start(context: &Context, database: &Database) {
     for (service, name) in FEEDS {
@@ -38,6 +43,10 @@ struct Gatherer {
 
 impl Handler for Gatherer {
     type Error = Error;
+
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
 
     async fn apply(&self, tx: &mut PgConnection, event: &Event) -> Result<(), Error> {
         self.apply_all(tx, &[event]).await.map_err(|(_, error)| error)

@@ -1,6 +1,8 @@
 //! How much one address, one user and one account may ask for. What several gateways do about it: docs/decisions/limits.md.
 
 mod bucket;
+#[cfg(test)]
+mod cells;
 mod streams;
 
 use std::{
@@ -25,6 +27,9 @@ const STREAMS_OF_USER: usize = 20;
 const STREAMS: usize = 8192;
 /// Which part of all streams one account gets: its admins make as many principals as users, and each has as many streams as one.
 const PART_OF_ACCOUNT: usize = 8;
+
+/// Who has limits, in settings and refusals.
+const SCOPES: [&str; 3] = ["address", "user", "account"];
 
 /// Whose bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,15 +59,15 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// From `DIWAN_GATEWAY_LIMIT_<ADDRESS|USER|ACCOUNT>_<SIGN_IN|READ|WRITE|STREAM>`, `DIWAN_GATEWAY_STREAMS_PER_USER`,
-    /// `DIWAN_GATEWAY_STREAMS_PER_ACCOUNT` and `DIWAN_GATEWAY_STREAMS`.
+    /// From `DIWAN_GATEWAY_LIMIT_<ADDRESS|USER|ACCOUNT>_<READ|WRITE|STREAM>`, `DIWAN_GATEWAY_LIMIT_ADDRESS_SIGN_IN`,
+    /// `DIWAN_GATEWAY_STREAMS_PER_USER`, `DIWAN_GATEWAY_STREAMS_PER_ACCOUNT` and `DIWAN_GATEWAY_STREAMS`.
     pub(crate) fn read(env: &Env) -> Result<Self, EnvError> {
         let mut rates = HashMap::new();
-        for scope in ["address", "user", "account"] {
-            for class in Class::ALL {
+        for class in Class::ALL {
+            for scope in scopes(class) {
                 let name = format!("DIWAN_GATEWAY_LIMIT_{}_{}", scope.to_uppercase(), name(class));
                 let rate = env.parse(&name, "calls a second and at once, such as 50/200,", default(scope, class))?;
-                rates.insert((scope, class), rate);
+                rates.insert((*scope, class), rate);
             }
         }
         let in_all: usize = env.parse("DIWAN_GATEWAY_STREAMS", "a number", STREAMS)?;
@@ -123,6 +128,11 @@ fn name(class: Class) -> &'static str {
         Class::Write => "WRITE",
         Class::Stream => "STREAM",
     }
+}
+
+/// Who has a limit for a class: whoever wants in is nobody yet, wherever he comes from.
+fn scopes(class: Class) -> &'static [&'static str] {
+    if class == Class::SignIn { &SCOPES[..1] } else { &SCOPES }
 }
 
 /// An office behind one address is many people; a person is one.

@@ -52,6 +52,9 @@ pub enum Error {
     /// The account has as many rules as it may have.
     #[error("the account has too many routing rules")]
     TooManyRules,
+    /// The account's rules are together as large as they may be.
+    #[error("the account's routing rules are too large")]
+    RulesTooLarge,
     /// The rules to be put in order are not those that there are.
     #[error("the list of routing rules has changed")]
     RulesChanged,
@@ -173,6 +176,7 @@ impl Error {
             Self::TopicNotFound => (Code::NotFound, "TOPIC_NOT_FOUND"),
             Self::RuleNotFound => (Code::NotFound, "RULE_NOT_FOUND"),
             Self::TooManyRules => (Code::FailedPrecondition, "TOO_MANY_RULES"),
+            Self::RulesTooLarge => (Code::FailedPrecondition, "RULES_TOO_LARGE"),
             Self::RulesChanged => (Code::FailedPrecondition, "RULES_CHANGED"),
             Self::ContactNotFound => (Code::NotFound, "CONTACT_NOT_FOUND"),
             Self::BotNotFound => (Code::NotFound, "BOT_NOT_FOUND"),
@@ -250,6 +254,7 @@ mod tests {
             Error::TopicNotFound,
             Error::RuleNotFound,
             Error::TooManyRules,
+            Error::RulesTooLarge,
             Error::RulesChanged,
             Error::ContactNotFound,
             Error::BotNotFound,

@@ -26,7 +26,7 @@ use crate::{
     Error,
     flow::{
         self, Team,
-        bot_turns::{Claim, Parting, Principal},
+        bot_turns::{Claim, Claimed, Parting, Principal},
     },
     store::{
         Tx,
@@ -53,9 +53,12 @@ impl BotTurnService for Api {
         fields.finish()?;
         let (pool, after) = (self.0.database.pool(), page.after().copied());
         let rows = bot_turns::list(pool, caller.account, caller.id, after, page.limit()).await?;
-        let (rows, info) = page.finish(rows, |row| row.conversation_id);
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.conversation_id).collect();
         let mut connection = self.connection().await?;
-        let turns = shown(&mut connection, caller.account, &rows, self.0.clock.now()).await?;
+        let (last, fit) = messages::last_of_customers(&mut connection, caller.account, &ids).await?;
+        let page = page.at_most(i64::try_from(fit).unwrap_or(i64::MAX));
+        let (rows, info) = page.finish(rows, |row| row.conversation_id);
+        let turns = shown(&mut connection, caller.account, (&rows, last), self.0.clock.now()).await?;
         Ok(Response::new(ListBotTurnsResponse { turns, page: Some(info) }))
     }
 
@@ -74,10 +77,10 @@ impl BotTurnService for Api {
         let once = once(caller, &request_id, "ClaimBotTurns", &message);
         let now = self.0.clock.now();
         let claim = async |tx: &mut PgConnection| {
-            let (id, turns) = flow::bot_turns::claim(tx, caller, (i64::from(most), lease), now).await?;
-            let claim_id = if turns.is_empty() { String::new() } else { id.to_string() };
-            let turns = shown(tx, caller.account, &turns, now).await?;
-            Ok::<_, Error>(ClaimBotTurnsResponse { claim_id, turns })
+            let claimed = flow::bot_turns::claim(tx, caller, (i64::from(most), lease), now).await?;
+            let Some(Claimed { claim, turns, last }) = claimed else { return Ok(ClaimBotTurnsResponse::default()) };
+            let turns = shown(tx, caller.account, (&turns, last), now).await?;
+            Ok::<_, Error>(ClaimBotTurnsResponse { claim_id: claim.to_string(), turns })
         };
         Ok(Response::new(self.0.database.answer_once(&once, now, claim).await?))
     }
@@ -169,15 +172,17 @@ fn claim(fields: &mut Fields, conversation: &str, claim: &str) -> Claim {
 }
 
 /// Turns with their conversations and the customers' last messages, in this order.
-async fn shown(tx: &mut Tx, account: Uuid, turns: &[Turn], now: Timestamp) -> Result<Vec<BotTurn>, Error> {
+async fn shown(
+    tx: &mut Tx,
+    account: Uuid,
+    (turns, last): (&[Turn], Vec<messages::Message>),
+    now: Timestamp,
+) -> Result<Vec<BotTurn>, Error> {
     let ids: Vec<Uuid> = turns.iter().map(|turn| turn.conversation_id).collect();
     let mut conversations: HashMap<Uuid, conversations::Conversation> =
         conversations::load(tx, account, &ids).await?.into_iter().map(|found| (found.id, found)).collect();
-    let mut last: HashMap<Uuid, messages::Message> = messages::last_of_customers(tx, account, &ids)
-        .await?
-        .into_iter()
-        .map(|message| (message.conversation_id, message))
-        .collect();
+    let mut last: HashMap<Uuid, messages::Message> =
+        last.into_iter().map(|message| (message.conversation_id, message)).collect();
     let time = |time: Option<SqlTimestamp>| time.map(SqlTimestamp::to_jiff);
     let mut shown = Vec::with_capacity(turns.len());
     for turn in turns {

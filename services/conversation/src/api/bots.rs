@@ -75,8 +75,8 @@ impl BotService for Api {
         let page = Page::<Uuid>::read(&mut fields, &asked, message.page.as_ref());
         fields.finish()?;
         let (pool, after) = (self.0.database.pool(), page.after().copied());
-        let rows = bots::list(pool, caller.account_id, message.include_retired, after, page.limit()).await?;
-        let (rows, info) = page.finish(rows, |row| row.id);
+        let (rows, fit) = bots::list(pool, caller.account_id, message.include_retired, after, page.limit()).await?;
+        let (rows, info) = page.at_most(fit).finish(rows, |row| row.id);
         let bots = rows.iter().map(Bot::to_proto).collect();
         Ok(Response::new(ListBotsResponse { bots, page: Some(info) }))
     }

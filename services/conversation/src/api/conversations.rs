@@ -79,8 +79,8 @@ impl ConversationService for Api {
         let scope = self.scope(&caller).await?;
         conversations::visible(&mut *self.connection().await?, caller.account_id, id, &scope).await?;
         let pool = self.0.database.pool();
-        let rows = messages::list(pool, caller.account_id, id, page.after().copied(), page.limit()).await?;
-        let (rows, info) = page.finish(rows, |row| (row.created_at.to_jiff(), row.id));
+        let (rows, fit) = messages::list(pool, caller.account_id, id, page.after().copied(), page.limit()).await?;
+        let (rows, info) = page.at_most(fit).finish(rows, |row| (row.created_at.to_jiff(), row.id));
         let messages = rows.iter().map(messages::Message::to_proto).collect::<Result<_, _>>()?;
         Ok(Response::new(ListMessagesResponse { messages, page: Some(info) }))
     }

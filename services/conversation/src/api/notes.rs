@@ -50,8 +50,8 @@ impl NoteService for Api {
         let scope = self.scope(&caller).await?;
         conversations::visible(&mut *self.connection().await?, caller.account_id, id, &scope).await?;
         let pool = self.0.database.pool();
-        let rows = notes::list(pool, caller.account_id, id, page.after().copied(), page.limit()).await?;
-        let (rows, info) = page.finish(rows, |row| (row.created_at.to_jiff(), row.id));
+        let (rows, fit) = notes::list(pool, caller.account_id, id, page.after().copied(), page.limit()).await?;
+        let (rows, info) = page.at_most(fit).finish(rows, |row| (row.created_at.to_jiff(), row.id));
         let notes = rows.iter().map(notes::Note::to_proto).collect();
         Ok(Response::new(ListNotesResponse { notes, page: Some(info) }))
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use diwan_runtime::ids;
 use jiff::Timestamp;
+use jiff_sqlx::Timestamp as SqlTimestamp;
 use uuid::Uuid;
 
 use super::{
@@ -25,7 +26,7 @@ use crate::{
         bots::{self, Bot},
         conversations::{self, Conversation},
         handling, lost_race,
-        messages::Message,
+        messages::{self, Message},
         principals,
         record::{Changed, Why, record},
         topics,
@@ -54,18 +55,34 @@ pub struct Parting<'a> {
     pub note: &'a str,
 }
 
-/// Claims turns. Returns the claim and the turns, those due first.
+/// Turns that were claimed, those due first.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    pub claim: Uuid,
+    pub turns: Vec<Turn>,
+    /// What the customers wrote last.
+    pub last: Vec<Message>,
+}
+
+/// Claims turns, as many as fit into an answer: what a client cannot read would be lost to everybody until the lease ends. `None`: there
+/// are none.
 pub async fn claim(
     tx: &mut Tx,
-    caller: Principal,
+    Principal { account, id: principal }: Principal,
     (most, lease): (i64, Duration),
     now: Timestamp,
-) -> Result<(Uuid, Vec<Turn>), Error> {
+) -> Result<Option<Claimed>, Error> {
     // One of the installation stands in no feed: its token has shown that it is for this account.
-    principals::note(tx, caller.account, caller.id).await?;
-    let id = ids::new_id();
-    let turns = bot_turns::claim(tx, caller.account, caller.id, (id, lease, most), now).await?;
-    Ok((id, turns))
+    principals::note(tx, account, principal).await?;
+    let free = bot_turns::lock_free(tx, account, principal, most, now).await?;
+    if free.is_empty() {
+        return Ok(None);
+    }
+    let (last, fit) = messages::last_of_customers(tx, account, &free).await?;
+    let claim = ids::new_id();
+    let mut turns = bot_turns::claim(tx, account, &free[..fit], (claim, lease), now).await?;
+    turns.sort_by_key(|turn| (turn.due_at.map(SqlTimestamp::to_jiff), turn.conversation_id));
+    Ok(Some(Claimed { claim, turns, last }))
 }
 
 /// Answers the customer. With `more` to come the turn goes on: a bot that talks is not dead, so its claim and the time for an answer begin

@@ -1,5 +1,5 @@
-//! The list of routing rules. Invariant: its places are unique, it has at most [`MOST`] rules, and none of them names an archived team.
-//! Every change of it locks the list first, so each is made to the list that it has looked at. A team that a rule names is held before
+//! The list of routing rules. Invariant: its places are unique, it has at most [`MOST`] rules and is not larger than [`LARGEST`], and none
+//! of them names an archived team. Every change of it locks the list first, so each is made to the list that it has looked at. A team that a rule names is held before
 //! that: its archiving waits for the rule, and then redirects it.
 
 use std::collections::BTreeSet;
@@ -9,6 +9,7 @@ use diwan_proto::conversation::v1::RoutingRuleChanged;
 use diwan_runtime::ids;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
+use prost::Message as _;
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -24,6 +25,9 @@ use crate::{
 
 /// The most rules of an account.
 pub const MOST: usize = 500;
+/// The most bytes of all of them, as the protocol shows them: the list is one answer, of which clients take 4 MiB, and is read for each
+/// arrival.
+const LARGEST: usize = 2 * 1024 * 1024;
 
 /// What a rule is to say.
 #[derive(Clone, Debug)]
@@ -47,6 +51,7 @@ pub async fn create(tx: &mut Tx, account: Uuid, content: &Content, now: Timestam
     }
     let position = known.last().map_or(1, |last| last.position + 1);
     let rule = stored((ids::new_id(), position), content, (1, now));
+    require_room(&known, &rule)?;
     save(tx, account, rule, now).await
 }
 
@@ -55,8 +60,10 @@ pub async fn update(tx: &mut Tx, account: Uuid, id: Uuid, content: &Content, now
     require(tx, account, content).await?;
     rules::lock_list(tx, account).await?;
     require_bot(tx, account, content).await?;
-    let known = rules::find(&mut *tx, account, id).await?.ok_or(Error::RuleNotFound)?;
+    let all = rules::list(&mut *tx, account).await?;
+    let known = all.iter().find(|rule| rule.id == id).ok_or(Error::RuleNotFound)?;
     let rule = stored((id, known.position), content, (known.version + 1, known.created_at.to_jiff()));
+    require_room(&all, &rule)?;
     save(tx, account, rule, now).await
 }
 
@@ -119,6 +126,13 @@ async fn require(tx: &mut Tx, account: Uuid, content: &Content) -> Result<(), Er
         return Err(Error::GroupNotFound);
     }
     if rules::share_active(tx, account, content.team).await? { Ok(()) } else { Err(Error::TeamNotFound) }
+}
+
+/// The list is small enough with this rule in it, new or in place of what it said.
+fn require_room(known: &[Stored], rule: &Stored) -> Result<(), Error> {
+    let others = known.iter().filter(|known| known.id != rule.id);
+    let bytes: usize = others.chain([rule]).map(|rule| rule.to_proto().encoded_len()).sum();
+    if bytes > LARGEST { Err(Error::RulesTooLarge) } else { Ok(()) }
 }
 
 fn stored((id, position): (Uuid, i32), content: &Content, (version, created_at): (i64, Timestamp)) -> Stored {

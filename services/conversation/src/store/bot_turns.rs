@@ -101,12 +101,6 @@ pub async fn find(executor: impl PgExecutor<'_>, account: Uuid, conversation: Uu
     Ok(found.fetch_optional(executor).instrument(diwan_store::span("find bot turn")).await?)
 }
 
-/// Those of some conversations, in no particular order.
-pub async fn of(tx: &mut Tx, account: Uuid, conversations: &[Uuid]) -> Result<Vec<Turn>, Error> {
-    let found = select!("conversation_id = any($2)", account, conversations);
-    Ok(found.fetch_all(tx).instrument(diwan_store::span("find bot turns")).await?)
-}
-
 /// Those of a service principal's bots after one, by the ids of the conversations.
 pub async fn list(
     pool: &PgPool,
@@ -230,39 +224,50 @@ pub async fn hold_claim(tx: &mut Tx, account: Uuid, (conversation, claim): (Uuid
     Ok(found.is_some())
 }
 
-/// Claims turns of a principal's enabled bots, those due first. Of two who claim at once one gets a turn: the other one passes over what
-/// is locked, and looks again at what he has waited for.
-pub async fn claim(
+/// Locks turns of a principal's enabled bots that nobody has claimed, those due first: their conversations. Of two who look at once one
+/// gets a turn: the other one passes over what is locked, and looks again at what he has waited for.
+pub async fn lock_free(
     tx: &mut Tx,
     account: Uuid,
     principal: Uuid,
-    (claim, lease, most): (Uuid, Duration, i64),
+    most: i64,
     now: Timestamp,
-) -> Result<Vec<Turn>, Error> {
-    let ids = sqlx::query_scalar!(
-        "with free as (
-             select t.conversation_id from bot_turns t
-             where t.account_id = $1 and t.answered < t.turn and t.due_at > $4
-               and (t.claimed_until is null or t.claimed_until <= $4)
-               and t.bot_id in (select id from bots where account_id = $1 and principal_id = $2 and enabled)
-             order by t.due_at, t.conversation_id limit $6 for update of t skip locked)
-         update bot_turns t set claim_id = $3, claimed_turn = t.turn, claimed_until = least($5, t.due_at), lease_seconds = $7
-         from free where t.account_id = $1 and t.conversation_id = free.conversation_id
-         returning t.conversation_id",
+) -> Result<Vec<Uuid>, Error> {
+    let free = sqlx::query_scalar!(
+        "select t.conversation_id from bot_turns t
+         where t.account_id = $1 and t.answered < t.turn and t.due_at > $3
+           and (t.claimed_until is null or t.claimed_until <= $3)
+           and t.bot_id in (select id from bots where account_id = $1 and principal_id = $2 and enabled)
+         order by t.due_at, t.conversation_id limit $4 for update of t skip locked",
         account,
         principal,
-        claim,
         now.to_sqlx() as _,
+        most
+    );
+    Ok(free.fetch_all(tx).instrument(diwan_store::span("lock free bot turns")).await?)
+}
+
+/// Claims turns, which are locked by the caller. They come back in no particular order.
+pub async fn claim(
+    tx: &mut Tx,
+    account: Uuid,
+    conversations: &[Uuid],
+    (claim, lease): (Uuid, Duration),
+    now: Timestamp,
+) -> Result<Vec<Turn>, Error> {
+    let claimed = sqlx::query_as!(
+        Turn,
+        r#"update bot_turns set claim_id = $3, claimed_turn = turn, claimed_until = least($4, due_at), lease_seconds = $5
+           where account_id = $1 and conversation_id = any($2)
+           returning conversation_id, bot_id, turn, answered, due_at as "due_at: SqlTimestamp", claim_id, claimed_turn,
+                     claimed_until as "claimed_until: SqlTimestamp", page, language, questions, misunderstood, asked_version"#,
+        account,
+        conversations,
+        claim,
         after(now, lease).to_sqlx() as _,
-        most,
         i32::try_from(lease.as_secs()).unwrap_or(i32::MAX)
-    )
-    .fetch_all(&mut *tx)
-    .instrument(diwan_store::span("claim bot turns"))
-    .await?;
-    let mut claimed = of(tx, account, &ids).await?;
-    claimed.sort_by_key(|turn| (turn.due_at.map(SqlTimestamp::to_jiff), turn.conversation_id));
-    Ok(claimed)
+    );
+    Ok(claimed.fetch_all(tx).instrument(diwan_store::span("claim bot turns")).await?)
 }
 
 /// A bot is disabled: all that is with it is due. Its row is locked by the caller.

@@ -8,7 +8,7 @@ use sqlx::{PgExecutor, PgPool, types::Json};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{Tx, jiff};
+use super::{LARGEST, Tx, fitting, jiff};
 use crate::{
     Error,
     domain::menu::{Entry, Menu, Page, Target, Texts},
@@ -122,22 +122,46 @@ pub async fn share_in_use(tx: &mut Tx, account: Uuid, id: Uuid) -> Result<Option
     Ok(share(tx, account, id).await?.filter(|bot| bot.retired_at.is_none()))
 }
 
-/// Bots after one, by the time they were made.
+/// Bots after one, by the time they were made, and how many of them fit into an answer with their menus.
 pub async fn list(
     pool: &PgPool,
     account: Uuid,
     retired: bool,
     after: Option<Uuid>,
     limit: i64,
-) -> Result<Vec<Bot>, Error> {
-    let found = select!(
-        "($2 or retired_at is null) and ($3::uuid is null or id > $3) order by id limit $4",
+) -> Result<(Vec<Bot>, i64), Error> {
+    let rows = sqlx::query!(
+        r#"select id, name, menu as "menu: Json<Menu>", principal_id, answer_seconds, patience_seconds, enabled,
+                  retired_at as "retired_at: SqlTimestamp", version, created_at as "created_at: SqlTimestamp", bytes <= $5 as "fits!"
+           from (select *, sum(size) over (order by id) as bytes, row_number() over (order by id) as place
+                 from (select *, coalesce(octet_length(menu::text), 0) as size from bots
+                       where account_id = $1 and ($2 or retired_at is null) and ($3::uuid is null or id > $3)
+                       order by id limit $4) as found) as sized
+           where bytes - size <= $5 or place <= 2
+           order by id"#,
         account,
         retired,
         after,
-        limit
-    );
-    Ok(found.fetch_all(pool).instrument(diwan_store::span("list bots")).await?)
+        limit,
+        LARGEST
+    )
+    .fetch_all(pool)
+    .instrument(diwan_store::span("list bots"))
+    .await?;
+    let fit = fitting(rows.iter().map(|row| row.fits));
+    let bots = rows.into_iter().map(|row| Bot {
+        id: row.id,
+        name: row.name,
+        menu: row.menu,
+        principal_id: row.principal_id,
+        answer_seconds: row.answer_seconds,
+        patience_seconds: row.patience_seconds,
+        enabled: row.enabled,
+        retired_at: row.retired_at,
+        version: row.version,
+        created_at: row.created_at,
+    });
+    Ok((bots.collect(), fit))
 }
 
 /// Those whose menus name one of these teams, by id; locked where the caller has locked the teams and [`lock_all`] these.

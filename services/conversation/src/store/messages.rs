@@ -9,7 +9,7 @@ use sqlx::{PgPool, types::Json};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::Tx;
+use super::{LARGEST, Tx, fitting};
 use crate::{
     Error,
     domain::{
@@ -181,52 +181,85 @@ pub async fn first_text(tx: &mut Tx, account: Uuid, conversation: Uuid) -> Resul
     Ok(text.unwrap_or_default())
 }
 
-/// The last message of each customer, of conversations given by their ids.
-pub async fn last_of_customers(tx: &mut Tx, account: Uuid, conversations: &[Uuid]) -> Result<Vec<Message>, Error> {
+/// Each customer's last message, of as many of the first of these conversations as fit into an answer: how many of them, one at least.
+pub async fn last_of_customers(
+    tx: &mut Tx,
+    account: Uuid,
+    conversations: &[Uuid],
+) -> Result<(Vec<Message>, usize), Error> {
     let rows = sqlx::query_as!(
         Message,
-        r#"select distinct on (conversation_id) id, conversation_id, direction, author_id, bot_id, text, subject, rfc_message_id,
-                  rfc_references, attachments as "attachments: Json<Vec<Attachment>>", delivery, delivery_error, broken, automatic,
+        r#"select id, conversation_id, direction, author_id, bot_id, text, subject, rfc_message_id, rfc_references,
+                  attachments as "attachments: Json<Vec<Attachment>>", delivery, delivery_error, broken, automatic,
                   created_at as "created_at: SqlTimestamp"
-           from messages where account_id = $1 and conversation_id = any($2) and direction = 'IN'
-           order by conversation_id, created_at desc, id desc"#,
+           from (select *, sum(octet_length(text) + octet_length(attachments::text)) over (order by place) as bytes
+                 from unnest($2::uuid[]) with ordinality as asked (conversation, place)
+                 cross join lateral
+                     (select * from messages
+                      where account_id = $1 and conversation_id = asked.conversation and direction = 'IN'
+                      order by created_at desc, id desc limit 1) as last) as sized
+           where bytes <= $3 or place = 1
+           order by place"#,
         account,
-        conversations
+        conversations,
+        LARGEST
     )
     .fetch_all(tx)
     .instrument(diwan_store::span("read last messages"))
     .await?;
-    Ok(rows)
+    let fit = conversations.iter().zip(&rows).take_while(|(id, row)| **id == row.conversation_id).count();
+    Ok((rows, fit.max(1)))
 }
 
-/// Those of a conversation, oldest first, after `after`.
+/// Those of a conversation, oldest first, after `after`, and how many of them fit into an answer.
 pub async fn list(
     pool: &PgPool,
     account: Uuid,
     conversation: Uuid,
     after: Option<(Timestamp, Uuid)>,
     limit: i64,
-) -> Result<Vec<Message>, Error> {
+) -> Result<(Vec<Message>, i64), Error> {
     let (time, id) = after.unzip();
-    let rows = sqlx::query_as!(
-        Message,
+    let rows = sqlx::query!(
         r#"select id, conversation_id, direction, author_id, text, subject, rfc_message_id, rfc_references,
                   attachments as "attachments: Json<Vec<Attachment>>", delivery, delivery_error, bot_id, broken, automatic,
-                  created_at as "created_at: SqlTimestamp"
-           from messages
-           where account_id = $1 and conversation_id = $2
-             and ($3::timestamptz is null or (created_at, id) > ($3, $4::uuid))
-           order by created_at, id limit $5"#,
+                  created_at as "created_at: SqlTimestamp", bytes <= $6 as "fits!"
+           from (select *, sum(size) over (order by created_at, id) as bytes, row_number() over (order by created_at, id) as place
+                 from (select *, octet_length(text) + octet_length(attachments::text) as size from messages
+                       where account_id = $1 and conversation_id = $2
+                         and ($3::timestamptz is null or (created_at, id) > ($3, $4::uuid))
+                       order by created_at, id limit $5) as found) as sized
+           where bytes - size <= $6 or place <= 2
+           order by created_at, id"#,
         account,
         conversation,
         time.map(Timestamp::to_sqlx) as _,
         id,
-        limit
+        limit,
+        LARGEST
     )
     .fetch_all(pool)
     .instrument(diwan_store::span("list messages"))
     .await?;
-    Ok(rows)
+    let fit = fitting(rows.iter().map(|row| row.fits));
+    let messages = rows.into_iter().map(|row| Message {
+        id: row.id,
+        conversation_id: row.conversation_id,
+        direction: row.direction,
+        author_id: row.author_id,
+        bot_id: row.bot_id,
+        text: row.text,
+        subject: row.subject,
+        rfc_message_id: row.rfc_message_id,
+        rfc_references: row.rfc_references,
+        attachments: row.attachments,
+        delivery: row.delivery,
+        delivery_error: row.delivery_error,
+        broken: row.broken,
+        automatic: row.automatic,
+        created_at: row.created_at,
+    });
+    Ok((messages.collect(), fit))
 }
 
 /// Notes what became of a message that we sent. What was sent stays sent. `false`: nothing changed.

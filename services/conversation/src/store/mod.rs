@@ -78,6 +78,14 @@ pub async fn lost_race(tx: &mut Tx) -> Error {
     }
 }
 
+/// The most bytes of texts in one answer, unless its only entry has more: so that it stays well below gRPC's usual 4 MiB.
+const LARGEST: i64 = 1024 * 1024;
+
+/// How many entries of a page fit into an answer, by what is said of each. Where not all do, one more than those is read.
+fn fitting(fits: impl Iterator<Item = bool>) -> i64 {
+    i64::try_from(fits.filter(|fits| *fits).count()).unwrap_or(i64::MAX)
+}
+
 fn jiff(time: Option<SqlTimestamp>) -> Option<Timestamp> {
     time.map(SqlTimestamp::to_jiff)
 }

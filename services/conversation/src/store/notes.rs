@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::Tx;
+use super::{LARGEST, Tx, fitting};
 use crate::Error;
 
 /// A note as it is stored.
@@ -55,30 +55,44 @@ pub async fn insert(tx: &mut Tx, account: Uuid, note: &Note) -> Result<(), Error
     Ok(())
 }
 
-/// Those of a conversation after one, oldest first.
+/// Those of a conversation after one, oldest first, and how many of them fit into an answer.
 pub async fn list(
     pool: &PgPool,
     account: Uuid,
     conversation: Uuid,
     after: Option<(Timestamp, Uuid)>,
     limit: i64,
-) -> Result<Vec<Note>, Error> {
+) -> Result<(Vec<Note>, i64), Error> {
     let (time, id) = after.unzip();
-    let found = sqlx::query_as!(
-        Note,
-        r#"select id, conversation_id, author_id, bot_id, text, created_at as "created_at: SqlTimestamp" from notes
-           where account_id = $1 and conversation_id = $2 and ($3::timestamptz is null or (created_at, id) > ($3, $4::uuid))
-           order by created_at, id limit $5"#,
+    let rows = sqlx::query!(
+        r#"select id, conversation_id, author_id, bot_id, text, created_at as "created_at: SqlTimestamp", bytes <= $6 as "fits!"
+           from (select *, sum(size) over (order by created_at, id) as bytes, row_number() over (order by created_at, id) as place
+                 from (select *, octet_length(text) as size from notes
+                       where account_id = $1 and conversation_id = $2
+                         and ($3::timestamptz is null or (created_at, id) > ($3, $4::uuid))
+                       order by created_at, id limit $5) as found) as sized
+           where bytes - size <= $6 or place <= 2
+           order by created_at, id"#,
         account,
         conversation,
         time.map(Timestamp::to_sqlx) as _,
         id,
-        limit
+        limit,
+        LARGEST
     )
     .fetch_all(pool)
     .instrument(diwan_store::span("list notes"))
     .await?;
-    Ok(found)
+    let fit = fitting(rows.iter().map(|row| row.fits));
+    let notes = rows.into_iter().map(|row| Note {
+        id: row.id,
+        conversation_id: row.conversation_id,
+        author_id: row.author_id,
+        bot_id: row.bot_id,
+        text: row.text,
+        created_at: row.created_at,
+    });
+    Ok((notes.collect(), fit))
 }
 
 /// Raises the version of a conversation, if it still has this one: whoever watches it hears of the note.

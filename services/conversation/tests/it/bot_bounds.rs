@@ -48,7 +48,7 @@ async fn a_bot_does_not_close_over_a_message_that_it_has_not_seen() {
 }
 
 /// Pages that lead from one to the next, with texts of so many letters in all four languages.
-fn menu(letter: &str, letters: usize) -> CreateBotRequest {
+pub fn menu(letter: &str, letters: usize) -> CreateBotRequest {
     let text = |language: &&str| LocalizedText { language: (*language).to_owned(), text: letter.repeat(letters) };
     let pages = (1..=50).map(|page| MenuPage {
         texts: ["ar", "en", "es", "pt"].iter().map(text).collect(),

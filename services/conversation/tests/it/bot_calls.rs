@@ -125,7 +125,7 @@ pub struct Robot<'a> {
 }
 
 impl Robot<'_> {
-    fn request<M>(&self, message: M) -> tonic::Request<M> {
+    pub fn request<M>(&self, message: M) -> tonic::Request<M> {
         let scopes = ["diwan.conversation.v1.BotTurnService"];
         self.office.world.principal((self.office.owner.account, self.principal), &scopes, message)
     }

@@ -16,6 +16,7 @@ mod fakes;
 mod groups;
 mod handling;
 mod hours;
+mod large;
 mod leads;
 mod lock_order;
 mod mail;

@@ -146,9 +146,9 @@ async fn a_claim_that_somebody_else_is_taking_over_is_good_for_nothing() {
         ))
         .await;
     let (mut first, mut second) = (middle.begin().await, middle.begin().await);
-    let lease = std::time::Duration::from_mins(1);
-    let claimed = bot_turns::claim(&mut first, account, bot, (new, lease, 10), SystemClock.now()).await.unwrap();
-    assert_eq!(claimed.len(), 1);
+    let (lease, now) = (std::time::Duration::from_mins(1), SystemClock.now());
+    let free = bot_turns::lock_free(&mut first, account, bot, 10, now).await.unwrap();
+    assert_eq!(bot_turns::claim(&mut first, account, &free, (new, lease), now).await.unwrap().len(), 1);
     let second =
         tokio::spawn(async move { bot_turns::hold_claim(&mut second, account, (account, old)).await.unwrap() });
     assert!(!middle.overtake(first, second).await);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use diwan_hours::Schedule;
-use diwan_runtime::{Clock as _, SystemClock, ids};
+use diwan_runtime::{Clock as _, SystemClock};
 
 use super::{Middle, run};
 use crate::{
@@ -65,11 +65,10 @@ impl Middle {
         let (pool, now) = (&self.database.pool, SystemClock.now());
         let mut tx = self.begin().await;
         let length = |length: usize| u64::try_from(length).unwrap();
-        let claim = (ids::new_id(), LEASE, 10);
         let found = vec![
             ("sends", length(sends::take_due(pool, now, LEASE, 10).await.unwrap().len())),
             ("alerts", length(queue::mark_long_waits(&mut tx, account, team, now, 10).await.unwrap().len())),
-            ("turns", length(bot_turns::claim(&mut tx, account, user, claim, now).await.unwrap().len())),
+            ("turns", length(bot_turns::lock_free(&mut tx, account, user, 10, now).await.unwrap().len())),
             ("reassignments", reassignments::lock(&mut tx, account, account).await.unwrap().map_or(0, |_| 1)),
             ("archiving", archive::lock(&mut tx, account, team).await.unwrap().map_or(0, |()| 1)),
             ("decisions", decisions::purge(pool, now, 10).await.unwrap()),

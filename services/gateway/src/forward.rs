@@ -103,7 +103,7 @@ impl GrpcService for Forward {
     }
 }
 
-/// What a client says of its own address is gone by now.
+/// A client who says something of it himself has been refused.
 fn tell_client_address(request: &mut Request<Body>) {
     let Some(Peer(peer)) = request.extensions().get::<Peer>() else { return };
     if let Ok(address) = HeaderValue::try_from(peer.ip().to_canonical().to_string()) {
@@ -117,11 +117,12 @@ mod tests {
 
     #[test]
     fn a_clients_address_is_its_sockets_whatever_it_says_itself() {
-        let mut request = Request::builder().header(CLIENT_ADDRESS, "192.0.2.1").body(Body::empty()).unwrap();
-        request.headers_mut().append(CLIENT_ADDRESS, HeaderValue::from_static("192.0.2.2"));
-        outside::strip(request.headers_mut());
+        let mut request = Request::new(Body::empty());
         tell_client_address(&mut request);
         assert!(!request.headers().contains_key(CLIENT_ADDRESS), "no socket, no address");
+        for address in ["192.0.2.1", "192.0.2.2"] {
+            request.headers_mut().append(CLIENT_ADDRESS, HeaderValue::from_static(address));
+        }
         request.extensions_mut().insert(Peer("[::ffff:198.51.100.7]:4711".parse().unwrap()));
         tell_client_address(&mut request);
         let told: Vec<_> = request.headers().get_all(CLIENT_ADDRESS).iter().collect();

@@ -1,12 +1,12 @@
-//! What a client may not say: metadata that services take from one another, and more of it than they take.
+//! What a client may not say: metadata that gRPC keeps for itself, and more metadata than services take. What services say to one another
+//! its front has refused already.
 
 use http::{HeaderMap, HeaderName, Request};
 
 use crate::error::Error;
 
-/// Ours. A service's token, the gateway's word on a client, and whatever comes to be: nothing of it comes from outside.
-const OURS: [&str; 2] = ["diwan-", "x-diwan-"];
-/// Reserved for gRPC itself (gRPC over HTTP/2, "Requests"); of these a client sends the ones below, and the rest is for the inside.
+/// Reserved for gRPC itself (gRPC over HTTP/2, "Requests"); of these a client sends the ones below. The rest is no offence, since some
+/// libraries send more by themselves (`grpc-previous-rpc-attempts`, `grpc-trace-bin`), and goes no further.
 const RESERVED: &str = "grpc-";
 const CLIENTS: [&str; 3] = ["grpc-timeout", "grpc-encoding", "grpc-accept-encoding"];
 
@@ -26,18 +26,17 @@ pub(crate) fn bounded<B>(request: &Request<B>) -> Result<(), Error> {
     if path + sizes.sum::<usize>() > LARGEST { Err(Error::HeadersTooLarge(LARGEST)) } else { Ok(()) }
 }
 
-/// Takes it away.
+/// Takes away what is reserved.
 pub(crate) fn strip(headers: &mut HeaderMap) {
     // Nearly always none, so that nothing is allocated.
-    let inner: Vec<HeaderName> = headers.keys().filter(|name| is_internal(name)).cloned().collect();
-    for name in inner {
+    let reserved: Vec<HeaderName> = headers.keys().filter(|name| is_reserved(name.as_str())).cloned().collect();
+    for name in reserved {
         headers.remove(name);
     }
 }
 
-fn is_internal(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    OURS.iter().any(|prefix| name.starts_with(prefix)) || name.starts_with(RESERVED) && !CLIENTS.contains(&name)
+fn is_reserved(name: &str) -> bool {
+    name.starts_with(RESERVED) && !CLIENTS.contains(&name)
 }
 
 #[cfg(test)]
@@ -56,13 +55,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ours_goes_and_what_is_the_clients_stays() {
+    fn what_is_reserved_goes_and_what_is_the_clients_stays() {
         let mut headers = HeaderMap::new();
-        let inner =
-            ["diwan-service-token", "diwan-gateway-token", "diwan-client-address", "x-diwan-user", "grpc-status"];
+        let reserved = ["grpc-status", "grpc-previous-rpc-attempts", "grpc-tags-bin"];
         let clients =
             ["authorization", "grpc-timeout", "grpc-encoding", "traceparent", "accept-language", "x-request-id"];
-        for name in inner.into_iter().chain(clients) {
+        for name in reserved.into_iter().chain(clients) {
             headers.append(name, "one".parse().unwrap());
             headers.append(name, "two".parse().unwrap());
         }

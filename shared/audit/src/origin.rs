@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{ledger, shown};
 
 /// The header in which a service tells another on whose behalf it calls. It counts only beside a service's own token; the gateway
-/// takes it away from what comes from outside.
+/// refuses it from outside.
 pub const ORIGIN_HEADER: http::HeaderName = http::HeaderName::from_static("diwan-origin-bin");
 
 tokio::task_local! {

@@ -29,7 +29,7 @@ use crate::{
     context,
     cut::Revocable,
     deadline::{self, Limited},
-    forwarded::Proved,
+    forwarded::{self, Proved},
     tls::Certified,
     trace,
 };
@@ -92,7 +92,8 @@ impl Front {
     }
 
     /// Leaves it to the services behind to say who calls, for the audit log, since they hear it from the caller's own token; and to
-    /// record the call in its trace, unless this process sends its spans somewhere.
+    /// record the call in its trace, unless this process sends its spans somewhere. Whoever calls here is outside: what services say
+    /// to one another is refused.
     #[must_use]
     pub fn passing_on(mut self) -> Self {
         self.audited = None;
@@ -119,9 +120,19 @@ impl Front {
         self
     }
 
-    /// Takes away what only the gateway may say, where somebody else says it.
+    /// Takes away what only the gateway may say, where somebody else says it. At the gateway itself all of it is refused.
     pub(crate) fn believe_only_the_gateway(&self, headers: &mut HeaderMap, peer: Option<&Certified>) {
-        self.proved.believe_only_the_gateway(headers, peer, &self.admission, self.name);
+        if self.audited.is_some() {
+            self.proved.believe_only_the_gateway(headers, peer, &self.admission, self.name);
+        }
+    }
+
+    /// Refuses a caller from outside who says what only services say.
+    ///
+    /// # Errors
+    /// See [`forwarded::from_outside`].
+    pub(crate) fn hear(&self, headers: &HeaderMap) -> Result<(), Fault> {
+        if self.audited.is_some() { Ok(()) } else { forwarded::from_outside(headers) }
     }
 
     /// The name of the service.
@@ -133,7 +144,8 @@ impl Front {
     pub async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
         let (span, call) = self.span(&mut request);
         let language = language_of(request.headers());
-        let (deadline, answer) = match deadline::of(request.headers()) {
+        let heard = self.hear(request.headers()).and_then(|()| deadline::of(request.headers()));
+        let (deadline, answer) = match heard {
             Ok(deadline) => {
                 // Boxed: each of the layers around it would keep room for it more than once, and move all of it.
                 let answer = context::with_deadline(deadline, Box::pin(self.admit_and_answer(request)));

@@ -7,14 +7,16 @@ use diwan_access::{
     Admission,
     keys::{JWKS_MAX_AGE, JWKS_PATH},
 };
+use diwan_fault::Fault;
 use diwan_proto::identity::v1::KeySet;
 use http::{
     HeaderName, HeaderValue, Method, Request, Response, StatusCode,
     header::{
-        ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER,
+        ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
         X_CONTENT_TYPE_OPTIONS,
     },
 };
+use http_body_util::Full;
 use serde_json::json;
 use tonic::body::Body;
 
@@ -49,6 +51,14 @@ pub(crate) fn answer<B>(admission: &Admission, request: &Request<B>) -> Response
     // They are public: any page may read them.
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     response
+}
+
+/// What whoever may not even ask gets: 401, and why, for whoever reads a terminal.
+pub(crate) fn refused(fault: &Fault) -> Response<Body> {
+    let refusal = plain(StatusCode::UNAUTHORIZED, WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    let mut refusal = refusal.map(|_| Body::new(Full::from(fault.to_string())));
+    refusal.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    refusal
 }
 
 /// What a client of HTTP/1.1 gets for anything else where it is not spoken otherwise.

@@ -34,6 +34,6 @@ pub use web::{NoOrigins, Origins};
 /// The header of an answer that names the service which let the caller in and answered him. A refusal at the door has none.
 pub const ANSWERED_BY: &str = "diwan-answered-by";
 
-/// The header in which the gateway tells services a client's IP address. It takes away what a client puts there itself, and a
-/// service what anybody but the gateway puts there.
+/// The header in which the gateway tells services a client's IP address. It refuses a client who puts something there himself, and a
+/// service takes away what anybody but the gateway puts there.
 pub const CLIENT_ADDRESS: &str = "diwan-client-address";

@@ -165,7 +165,10 @@ async fn respond(
     mut request: http::Request<Incoming>,
 ) -> Result<http::Response<Body>, Infallible> {
     if front.doorway.publishes_keys && jwks::is_asked_for(&request) {
-        return Ok(jwks::answer(front.admission(), &request));
+        return Ok(match front.hear(request.headers()) {
+            Ok(()) => jwks::answer(front.admission(), &request),
+            Err(fault) => jwks::refused(&fault),
+        });
     }
     front.believe_only_the_gateway(request.headers_mut(), connection.certified.as_ref());
     request.extensions_mut().insert(connection.peer);

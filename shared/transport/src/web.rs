@@ -15,7 +15,7 @@ use tonic::body::Body;
 use tonic_web::GrpcWebLayer;
 use tower::{Layer as _, Service as _, ServiceExt as _};
 
-use crate::Front;
+use crate::{Front, forwarded::is_inner};
 
 /// What a page may send; a token goes into `authorization`, never into a cookie.
 const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
@@ -91,12 +91,13 @@ fn unmeasured(mut answer: Response<Body>) -> Response<Body> {
     answer.map(|body| Body::new(body.map_frame(|frame| frame)))
 }
 
-/// Takes away what is between two neighbours, also what `Connection` names as such (RFC 9110 section 7.6.1).
+/// Takes away what is between two neighbours, also what `Connection` names as such (RFC 9110 section 7.6.1), but nothing for which the
+/// request is to be refused.
 fn without_connection(headers: &mut HeaderMap) {
     let named = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let named: Vec<HeaderName> =
         named.flat_map(|value| value.split(',')).flat_map(|name| name.trim().parse()).collect();
-    for name in named.into_iter().chain(OF_THE_CONNECTION) {
+    for name in named.into_iter().filter(|name| !is_inner(name)).chain(OF_THE_CONNECTION) {
         headers.remove(name);
     }
 }
@@ -129,7 +130,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("connection", "close, X-Hop ,nonsense name"),
-            ("connection", "x-other"),
+            ("connection", "x-other, diwan-gateway-token"),
+            ("diwan-gateway-token", "1"),
             ("keep-alive", "1"),
             ("proxy-connection", "x"),
             ("x-hop", "1"),
@@ -139,7 +141,9 @@ mod tests {
             headers.append(name, HeaderValue::from_static(value));
         }
         without_connection(&mut headers);
-        assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-end"]);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["diwan-gateway-token", "x-end"], "what it is refused for stays");
     }
 
     #[test]

@@ -260,7 +260,7 @@ impl Stage {
         let outcome = call(&door.channel, method, header).await;
         // A method without a row is for nobody.
         let row = row(&name).unwrap_or_default();
-        let may = may(row, column) && !door.closed_to(column, row);
+        let may = may(row, column) && !door.closed_to(column);
         // The service whose method it is says that it let the caller in; INTERNAL and UNIMPLEMENTED are before the handler.
         let reached = outcome.answered_by.as_deref() == Some(door.owner)
             && ![Code::Internal, Code::Unimplemented, Code::Unavailable].contains(&outcome.code);
@@ -309,9 +309,9 @@ struct Door {
 }
 
 impl Door {
-    /// Services do not come through the gateway: it passes on nobody's service token.
-    fn closed_to(&self, column: &Column, row: &str) -> bool {
-        self.is_gateway && row != "public" && matches!(column, Column::Service(_))
+    /// Services do not come through the gateway: it refuses whoever brings a service's token, at public methods too.
+    fn closed_to(&self, column: &Column) -> bool {
+        self.is_gateway && matches!(column, Column::Service(_))
     }
 }
 

@@ -35,6 +35,16 @@ pub async fn receive(tx: &mut PgConnection, told: &[Told]) -> Result<(), Error> 
     Ok(())
 }
 
+/// Whether what an account is told now may go into its chain at once: nothing waits that came before, and its data is not deleted.
+pub async fn waits_for_nothing(tx: &mut PgConnection, account: Uuid) -> Result<bool, Error> {
+    let found = sqlx::query_scalar!(
+        r#"select not exists (select from audit_inbox where account_id = $1)
+              and not exists (select from account_deletions where account_id = $1) as "found!""#,
+        account
+    );
+    Ok(found.fetch_one(tx).instrument(span("look for waiting audit events")).await?)
+}
+
 /// Whether there is such an account.
 pub async fn is_account(tx: &mut PgConnection, account: Uuid) -> Result<bool, Error> {
     let found =

@@ -88,7 +88,7 @@ impl House {
     async fn at_rest(&self) -> sqlx::Transaction<'static, sqlx::Postgres> {
         eventually("nothing waits", LIMIT, async || {
             let mut held = self.database.pool.begin().await.unwrap();
-            sqlx::query("lock table audit_inbox in exclusive mode").execute(&mut *held).await.unwrap();
+            sqlx::query("lock table feed_cursors, audit_inbox in exclusive mode").execute(&mut *held).await.unwrap();
             let waiting = sqlx::query_scalar::<_, i64>("select count(*) from audit_inbox").fetch_one(&mut *held);
             (waiting.await.unwrap() == 0).then_some(held)
         })

@@ -1,4 +1,4 @@
-//! Puts what the feeds told into the chains of the accounts.
+//! Puts what the feeds told into the chains of the accounts: at once, or from where it waits when that was not possible.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -8,15 +8,15 @@ use diwan_runtime::{
 };
 use diwan_store::Database;
 use prost::Message as _;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::BELL;
 use crate::{
-    domain::audit::{Content, Entry},
+    domain::audit::{Content, Entry, Head},
     error::Error,
-    store::audit,
+    store::audit::{self, Told},
 };
 
 /// A lost wake-up costs no more than this.
@@ -89,20 +89,51 @@ async fn chain_if_possible(
 async fn chain(database: &Database, account: Uuid) -> Result<usize, Error> {
     database
         .transaction("chain audit entries", async |tx: &mut PgConnection| {
-            let mut head = audit::lock_head(tx, account).await?;
+            let head = audit::lock_head(tx, account).await?;
             let waiting = audit::take_waiting(tx, account, i64::try_from(ENTRIES).unwrap_or(i64::MAX)).await?;
             let count = waiting.len();
-            let ids: Vec<_> = waiting.iter().map(|(id, _)| id.clone()).collect();
-            let known = audit::known(tx, account, &ids).await?;
-            let mut entries: Vec<(Entry, Content)> = Vec::with_capacity(waiting.len());
-            for (event_id, encoded) in waiting.into_iter().filter(|(id, _)| !known.contains(id)) {
-                let content = Content::decode(encoded.as_slice()).map_err(diwan_store::Error::from)?;
-                let (entry, next) = head.append(account, event_id, encoded);
-                entries.push((entry, content));
-                head = next;
-            }
-            audit::append(tx, account, &entries, head).await?;
+            append(tx, (account, head), waiting).await?;
             Ok(count)
         })
         .await
+}
+
+/// Appends what the chain does not hold yet; whoever calls it holds the head.
+async fn append(
+    tx: &mut PgConnection,
+    (account, mut head): (Uuid, Head),
+    told: Vec<(Vec<u8>, Vec<u8>)>,
+) -> Result<(), Error> {
+    let ids: Vec<_> = told.iter().map(|(id, _)| id.clone()).collect();
+    let known = audit::known(tx, account, &ids).await?;
+    let mut entries: Vec<(Entry, Content)> = Vec::with_capacity(told.len());
+    for (event_id, encoded) in told.into_iter().filter(|(id, _)| !known.contains(id)) {
+        let content = Content::decode(encoded.as_slice()).map_err(diwan_store::Error::from)?;
+        let (entry, next) = head.append(account, event_id, encoded);
+        entries.push((entry, content));
+        head = next;
+    }
+    audit::append(tx, account, &entries, head).await
+}
+
+/// Appends what an account is told now, if nothing waits that came before; otherwise it is to wait, too. A chain that cannot go on
+/// is left as it was, so that the feed goes on for the others.
+///
+/// The order of a feed holds: what is found waiting under the lock of the head came before, and stays until it has been appended.
+pub(super) async fn chain_at_once(tx: &mut PgConnection, account: Uuid, told: &[&Told]) -> Result<bool, Error> {
+    let mut attempt = tx.begin().await?;
+    let appended = async {
+        let head = audit::lock_head(&mut attempt, account).await?;
+        let free = audit::waits_for_nothing(&mut attempt, account).await?;
+        if free {
+            let told = told.iter().map(|(_, id, content)| (id.to_vec(), content.encode_to_vec())).collect();
+            append(&mut attempt, (account, head), told).await?;
+        }
+        Ok::<_, Error>(free)
+    };
+    match appended.await {
+        Ok(true) => attempt.commit().await.map(|()| true).map_err(Error::from),
+        Err(Error::Store(error)) if error.is_retryable() || error.is_unavailable() => Err(error.into()),
+        Ok(false) | Err(_) => attempt.rollback().await.map(|()| false).map_err(Error::from),
+    }
 }

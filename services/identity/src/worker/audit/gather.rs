@@ -1,6 +1,10 @@
 //! Follows the feeds of all services and keeps what they tell, each event once: its id is the same after a replay.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use diwan_feed::{Event, Handler, consume};
 use diwan_launch::Context;
@@ -9,7 +13,7 @@ use diwan_store::Database;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::BELL;
+use super::{BELL, chain::chain_at_once};
 use crate::{
     domain::audit::{Content, event_id},
     error::Error,
@@ -28,17 +32,23 @@ const FEEDS: [(&str, &str); 5] = [
 /// Nobody waits for the log; a rush of sign-ins tells one thing at a time.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// Chains that one transaction appends to, each under a savepoint, of which PostgreSQL keeps 64 at hand. What is told of more accounts
+/// waits for its turn.
+const AT_ONCE: usize = 32;
+
 /// Starts to follow.
 pub fn start(context: &Context, database: &Database) {
     for (service, name) in FEEDS {
         let source = FeedServiceClient::new(context.network.to(service).signed(&context.signer));
-        consume(&context.drain, name, source, database.clone(), Gatherer { service, database: database.clone() });
+        consume(&context.drain, name, source, database.clone(), Gatherer::new(service, database));
     }
 }
 
 struct Gatherer {
     service: &'static str,
     database: Database,
+    /// Whether the present transaction leaves something to wait for its turn. After one that is rolled back the worker looks in vain.
+    left_waiting: AtomicBool,
 }
 
 impl Handler for Gatherer {
@@ -52,21 +62,39 @@ impl Handler for Gatherer {
         self.apply_all(tx, &[event]).await.map_err(|(_, error)| error)
     }
 
-    /// A busy account tells thousands of things a second: one statement for all.
+    /// A busy account tells thousands of things a second: what is its own is appended at once.
     async fn apply_all(&self, tx: &mut PgConnection, events: &[&Event]) -> Result<(), (usize, Error)> {
         let mut told = Vec::with_capacity(events.len());
         for (index, event) in events.iter().enumerate() {
             told.extend(self.told(tx, event).await.map_err(|error| (index, error))?);
         }
+        let accounts: BTreeSet<Uuid> = told.iter().map(|(account, ..)| *account).collect();
+        // Heads are locked in the order of their accounts, by every feed's gatherer.
+        for account in accounts.into_iter().take(AT_ONCE) {
+            let of_it: Vec<&Told> = told.iter().filter(|(of, ..)| *of == account).collect();
+            if chain_at_once(tx, account, &of_it).await.map_err(|error| (0, error))? {
+                told.retain(|(of, ..)| *of != account);
+            }
+        }
+        if told.is_empty() {
+            return Ok(());
+        }
+        self.left_waiting.store(true, Ordering::Relaxed);
         audit::receive(tx, &told).await.map_err(|error| (0, error))
     }
 
     fn committed(&self) {
-        self.database.wake().ring(BELL);
+        if self.left_waiting.swap(false, Ordering::Relaxed) {
+            self.database.wake().ring(BELL);
+        }
     }
 }
 
 impl Gatherer {
+    fn new(service: &'static str, database: &Database) -> Self {
+        Self { service, database: database.clone(), left_waiting: AtomicBool::new(false) }
+    }
+
     async fn told(&self, tx: &mut PgConnection, event: &Event) -> Result<Option<Told>, Error> {
         let Some(content) = Content::of(self.service, event).map_err(diwan_store::Error::from)? else {
             return Ok(None);

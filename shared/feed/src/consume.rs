@@ -19,8 +19,8 @@ use crate::{Event, Malformed, Position, Source, cursor, time};
 
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
-/// A stream this silent is dead: the source sends something every two seconds.
-const SILENCE: Duration = Duration::from_secs(10);
+/// A stream this silent is dead: the source sends something every five seconds.
+const SILENCE: Duration = Duration::from_secs(15);
 /// The cursor is moved over so many events that concern nobody here, or the first of them after so long: the next start reads them again.
 const PASSED_OVER: usize = 500;
 const PASSED_OVER_FOR: Duration = Duration::from_mins(10);
@@ -86,7 +86,7 @@ pub trait Handler: Send + Sync + 'static {
     /// Called after events were applied and committed, e.g. to wake workers of this process.
     fn committed(&self) {}
 
-    /// Called when everything that the source committed before `until` has been applied here, about every two seconds.
+    /// Called when everything that the source committed before `until` has been applied here, about every five seconds.
     fn complete(&self, until: Timestamp) {
         let _ = until;
     }

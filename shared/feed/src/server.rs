@@ -26,11 +26,11 @@ use crate::{
     time,
 };
 
-/// The longest silence on a stream. The protocol promises two seconds.
-const HEARTBEAT: Duration = Duration::from_millis(1800);
+/// The longest silence on a stream. The protocol promises five seconds.
+const HEARTBEAT: Duration = Duration::from_millis(4500);
 /// How old another stream's look may be that found nothing, for a heartbeat: a service has a dozen streams, and in most seconds nothing
 /// happens.
-const SHARED: Duration = Duration::from_millis(1600);
+const SHARED: Duration = Duration::from_secs(4);
 /// How soon to look again for events that wait for an older transaction: its end rings no bell.
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 /// How soon a stream looks again, so that load makes batches, not looks: an event is late by no more than this.

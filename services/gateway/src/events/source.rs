@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
-/// A stream this silent is dead: a service sends something twice a second.
-const SILENCE: Duration = Duration::from_secs(10);
+/// A stream this silent is dead: a service sends something every five seconds.
+const SILENCE: Duration = Duration::from_secs(15);
 
 /// What came from one service.
 pub(super) struct Piece {

@@ -47,7 +47,7 @@ pub const WINDOW: Duration = Duration::from_mins(10);
 /// A heartbeat is due every second.
 const REST: Duration = Duration::from_millis(900);
 /// How soon it looks again, so that a rush of sign-ins, each of which commits, is not a rush of looks.
-const PACE: Duration = Duration::from_millis(20);
+const PACE: Duration = Duration::from_millis(50);
 
 /// The revocations of the last ten minutes, in the order they were found.
 #[derive(Default)]

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// About a second of waiting.
-const LINE_A_RUN: usize = 32;
+const LINE_A_RUN: usize = 64;
 const SIGNING_KEY_DAYS: NonZero<u16> = NonZero::new(30).unwrap();
 const FAILURES_PER_ADDRESS: NonZero<u16> = NonZero::new(10).unwrap();
 /// An office, or everybody of a mobile carrier, may be behind one.
@@ -62,9 +62,10 @@ pub struct Config {
     pub secret_keys: Option<PathBuf>,
     /// `DIWAN_IDENTITY_SIGNING_KEY_DAYS`: how long a key signs access tokens before the next one does. Default 30.
     pub signing_key_days: NonZero<u16>,
-    /// `DIWAN_IDENTITY_PASSWORD_RUNS`: how many passwords are hashed at a time, 19 MiB each. Default: one a core.
+    /// `DIWAN_IDENTITY_PASSWORD_RUNS`: how many passwords are hashed at a time, 19 MiB each. Default: one for each two
+    /// cores, so that a rush of sign-ins leaves the other half to everybody else.
     pub password_runs: NonZero<usize>,
-    /// `DIWAN_IDENTITY_PASSWORD_LINE`: how many more passwords may wait; the next is refused. Default: 32 a run.
+    /// `DIWAN_IDENTITY_PASSWORD_LINE`: how many more passwords may wait; the next is refused. Default: 64 a run.
     pub password_line: usize,
     /// `DIWAN_IDENTITY_FAILURES_PER_ADDRESS` (default 10) and `DIWAN_IDENTITY_FAILURES_PER_IP` (default 100): so many
     /// failures in ten minutes bring delays.
@@ -87,7 +88,8 @@ impl Config {
     /// Names the variable that is missing or cannot be read.
     pub fn read(env: &Env) -> Result<Self, EnvError> {
         let cores = thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-        let password_runs = env.parse("DIWAN_IDENTITY_PASSWORD_RUNS", "a number from 1", cores)?;
+        let runs = NonZero::new(cores.get() / 2).unwrap_or(NonZero::<usize>::MIN);
+        let password_runs = env.parse("DIWAN_IDENTITY_PASSWORD_RUNS", "a number from 1", runs)?;
         let sender = "Diwan <no-reply@localhost>".to_owned();
         let sender = env.parse("DIWAN_IDENTITY_MAIL_FROM", "a sender such as Diwan <no-reply@example.com>", sender)?;
         Ok(Self {

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stderr, reason = "its figures are for the terminal")]
 
 mod cast;
+mod copies;
 mod cpu;
 mod cut;
 mod gateway;

@@ -14,12 +14,12 @@ use diwan_proto::{
     team::v1::{CreateTeamRequest, team_service_client::TeamServiceClient},
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use sqlx::AssertSqlSafe;
 use tonic::Streaming;
 
 use super::quiet;
 use crate::{
     cast::{PASSWORD, Scene, team},
+    copies::{self, AGENT, Copies, ID, USER},
     cpu,
     report::{self, Report},
 };
@@ -33,10 +33,6 @@ const TEAMS_AT_ONCE: usize = 16;
 const SIGN_INS_AT_ONCE: usize = 8;
 const SETTLE: Duration = Duration::from_secs(20);
 const MEASURED: Duration = Duration::from_mins(1);
-/// The id of a copy.
-const COPY: &str = "md5('agent ' || place)::uuid";
-/// Whose rows are copied.
-const AGENT: &str = "user_id = '{agent}'";
 const PROCESSES: [&str; 6] = ["gateway", "identity", "team", "conversation", "mailbox", "billing"];
 
 /// Measures it.
@@ -96,66 +92,18 @@ async fn make_teams(owner: &Person) -> Result<(), Failure> {
 
 /// Copies the one agent in each database, with all that he has there and by the same ids, five to a team.
 async fn copy_agents(scene: &Scene, owner: &Person) -> Result<(), Failure> {
-    let account = &owner.user.account_id;
-    let email = "'email', place || '@copies.example'";
-    let (user, id) = (format!("'user_id', {COPY}"), format!("'id', {COPY}"));
-    let elsewhere = format!("{user}, 'team_id', teams.id");
-    let addresses = format!(
-        "insert into email_addresses (email_key, account_id, user_id)
-         select place || '@copies.example', '{account}', {COPY} from generate_series(1, {}) place",
-        OFFLINE + ONLINE
-    );
-    let absent = format!(
-        "insert into presence (account_id, user_id, state, since, version)
+    let copies = Copies::of_the_agent(scene, owner, OFFLINE + ONLINE).await?;
+    let elsewhere = format!("{USER}, 'team_id', teams.id");
+    let absent = "insert into presence (account_id, user_id, state, since, version)
          select account_id, id, 'OFFLINE', now(), 1 from users where account_id = '{account}' and role = 3
-         on conflict do nothing"
-    );
-    let scripts = [
-        ("identity", vec![copies("users", "role = 'ROLE_USER'", &format!("{id}, {email}")), addresses]),
-        (
-            "team",
-            vec![
-                copies("members", AGENT, &user),
-                copies("memberships", AGENT, &format!("{elsewhere}, 'id', gen_random_uuid()")),
-            ],
-        ),
-        ("conversation", vec![copies("users", "role = 3", &id), copies("slots", AGENT, &elsewhere), absent]),
-    ];
-    let agent: String = agent(scene, account).await?;
-    for (service, statements) in scripts {
-        let mut database = scene.database(service).await?;
-        for statement in statements {
-            let statement = statement.replace("{account}", account).replace("{agent}", &agent);
-            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut database).await?;
-        }
-        sqlx::raw_sql("vacuum analyze").execute(&mut database).await?;
-    }
-    Ok(())
-}
-
-/// Copies one row of a table with these changes; where they speak of `teams`, each to another one.
-fn copies(table: &str, of: &str, changes: &str) -> String {
-    let teams = if changes.contains("teams.id") {
-        "join (select id, row_number() over (order by id) - 1 as number from teams where account_id = '{account}') as teams
-             on teams.number = place % 10000"
-    } else {
-        ""
-    };
-    format!(
-        "insert into {table} select copy.*
-         from (select * from {table} where account_id = '{{account}}' and {of} limit 1) as original
-         cross join generate_series(1, {}) as place {teams}
-         cross join lateral jsonb_populate_record(null::{table}, to_jsonb(original) || jsonb_build_object({changes})) as copy",
-        OFFLINE + ONLINE
-    )
-}
-
-/// The agent who was invited.
-async fn agent(scene: &Scene, account: &str) -> Result<String, Failure> {
-    let mut database = scene.database("identity").await?;
-    let agent =
-        sqlx::query_scalar("select id::text from users where account_id = $1::uuid and role = 'ROLE_USER' limit 1");
-    Ok(agent.bind(account).fetch_one(&mut database).await?)
+         on conflict do nothing";
+    copies.sign_in(scene).await?;
+    let membership = format!("{elsewhere}, 'id', gen_random_uuid()");
+    let of_team = [copies.made("members", AGENT, USER), copies.made("memberships", AGENT, &membership)];
+    copies.put(scene, "team", &of_team).await?;
+    let of_conversation =
+        [copies.made("users", "id = '{agent}'", ID), copies.made("slots", AGENT, &elsewhere), absent.to_owned()];
+    copies.put(scene, "conversation", &of_conversation).await
 }
 
 /// The first of them sign in and open their inboxes, some to a connection.
@@ -171,7 +119,7 @@ async fn come_in(scene: &Scene) -> Result<Vec<Streaming<WatchInboxResponse>>, Fa
 }
 
 async fn open(door: &Door, place: usize) -> Result<Streaming<WatchInboxResponse>, Failure> {
-    let person = door.sign_in(&format!("{place}@copies.example"), PASSWORD).await?;
+    let person = door.sign_in(&copies::email(place), PASSWORD).await?;
     Ok(InboxServiceClient::new(person.way()).watch_inbox(WatchInboxRequest::default()).await?.into_inner())
 }
 

@@ -29,7 +29,7 @@ use tokio::{
 use tonic::Status;
 
 use super::told_to_wait;
-use crate::{cast::PASSWORD, gateway::backend::framed};
+use crate::{cast::PASSWORD, copies, gateway::backend::framed};
 
 /// So many sign in at one moment.
 pub(super) const AT_ONCE: usize = 1000;
@@ -62,14 +62,14 @@ pub(super) struct Outcome {
 }
 
 impl Crowd {
-    /// Who will sign in as `email` at the gateway.
-    pub(super) async fn gather(gateway: SocketAddr, email: &str) -> Result<Self, Failure> {
+    /// Who will sign in at the gateway.
+    pub(super) async fn gather(gateway: SocketAddr) -> Result<Self, Failure> {
         let mut command = Command::new("nice");
         command.args(["-n", "19"]).arg(std::env::current_exe()?).arg("crowd").kill_on_drop(true);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (stdin, stdout) = child.stdin.take().zip(child.stdout.take()).ok_or("no pipes to the crowd")?;
         let mut crowd = Self { stdin, lines: BufReader::new(stdout).lines(), child };
-        crowd.stdin.write_all(format!("{gateway}\n{email}\n").as_bytes()).await?;
+        crowd.stdin.write_all(format!("{gateway}\n").as_bytes()).await?;
         crowd.heard().await?;
         Ok(crowd)
     }
@@ -94,7 +94,7 @@ impl Crowd {
 /// One connection with its share of the crowd on it.
 struct Bus {
     connection: Connection<TcpStream, Bytes>,
-    answers: Vec<ResponseFuture>,
+    answers: Vec<(ResponseFuture, Bytes)>,
     requests: SendRequest<Bytes>,
 }
 
@@ -108,19 +108,24 @@ struct Visit {
     let_in: bool,
 }
 
-/// The crowd's own process: reads where it signs in and as whom, says when it is ready, waits for the word, and says what became of it.
+/// The crowd's own process: reads where it signs in, says when it is ready, waits for the word, and says what became of it.
 pub(crate) fn sign_in() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut lines = stdin().lock().lines();
-    let (gateway, email) = (next(&mut lines)?.parse()?, next(&mut lines)?);
-    let request = SignInRequest { email, password: PASSWORD.to_owned(), ..SignInRequest::default() };
-    let body = framed(&request);
-    let buses = (0..CONNECTIONS).map(|_| bus(gateway, &body, AT_ONCE / CONNECTIONS));
+    let gateway = next(&mut lines)?.parse()?;
+    let people: Vec<Bytes> = (1..=AT_ONCE).map(request).collect();
+    let buses = people.chunks(AT_ONCE / CONNECTIONS).map(|people| bus(gateway, people));
     let buses = runtime.block_on(try_join_all(buses))?;
     say("ready")?;
     next(&mut lines)?;
-    let Outcome { sent, at_once, told, times, let_in } = runtime.block_on(go(buses, gateway, &body))?;
+    let Outcome { sent, at_once, told, times, let_in } = runtime.block_on(go(buses, gateway))?;
     say(&format!("{} {} {at_once} {times} {let_in}", sent.as_micros(), told.as_micros()))
+}
+
+/// What one of them sends.
+fn request(place: usize) -> Bytes {
+    let (email, password) = (copies::email(place), PASSWORD.to_owned());
+    framed(&SignInRequest { email, password, ..SignInRequest::default() })
 }
 
 fn next(lines: &mut StdLines<StdinLock<'_>>) -> Result<String, Failure> {
@@ -133,7 +138,7 @@ fn say(line: &str) -> Result<(), Failure> {
 }
 
 /// Connects, and has so many requests ready: none is written before the connection is polled again.
-async fn bus(gateway: SocketAddr, body: &Bytes, seats: usize) -> Result<Bus, Failure> {
+async fn bus(gateway: SocketAddr, people: &[Bytes]) -> Result<Bus, Failure> {
     let stream = TcpStream::connect(gateway).await?;
     stream.set_nodelay(true)?;
     let (mut requests, mut connection) = h2::client::handshake(stream).await?;
@@ -143,9 +148,9 @@ async fn bus(gateway: SocketAddr, body: &Bytes, seats: usize) -> Result<Bus, Fai
         pong = pings.ping(Ping::opaque()) => { pong?; }
         ended = &mut connection => return Err(format!("the gateway hangs up: {ended:?}").into()),
     }
-    let mut answers = Vec::with_capacity(seats);
-    for _ in 0..seats {
-        answers.push(ask(&mut requests, gateway, body)?);
+    let mut answers = Vec::with_capacity(people.len());
+    for body in people {
+        answers.push((ask(&mut requests, gateway, body)?, body.clone()));
     }
     Ok(Bus { connection, answers, requests })
 }
@@ -158,7 +163,7 @@ fn ask(requests: &mut SendRequest<Bytes>, gateway: SocketAddr, body: &Bytes) -> 
     Ok(answer)
 }
 
-async fn go(buses: Vec<Bus>, gateway: SocketAddr, body: &Bytes) -> Result<Outcome, Failure> {
+async fn go(buses: Vec<Bus>, gateway: SocketAddr) -> Result<Outcome, Failure> {
     let begun = Instant::now();
     let (mut visits, mut connections) = (Vec::new(), Vec::new());
     for Bus { mut connection, answers, requests } in buses {
@@ -166,7 +171,7 @@ async fn go(buses: Vec<Bus>, gateway: SocketAddr, body: &Bytes) -> Result<Outcom
         if futures::poll!(&mut connection).is_ready() {
             return Err("the gateway hung up".into());
         }
-        visits.extend(answers.into_iter().map(|answer| visit(answer, requests.clone(), (gateway, body), begun)));
+        visits.extend(answers.into_iter().map(|asked| visit(asked, requests.clone(), gateway, begun)));
         connections.push(connection);
     }
     let mut outcome = Outcome { sent: begun.elapsed(), ..Outcome::default() };
@@ -181,9 +186,9 @@ async fn go(buses: Vec<Bus>, gateway: SocketAddr, body: &Bytes) -> Result<Outcom
 
 /// Tries, and comes again when he is told to, until he is let in or has lost patience.
 async fn visit(
-    mut answer: ResponseFuture,
+    (mut answer, body): (ResponseFuture, Bytes),
     requests: SendRequest<Bytes>,
-    (gateway, body): (SocketAddr, &Bytes),
+    gateway: SocketAddr,
     begun: Instant,
 ) -> Result<Visit, Failure> {
     let mut visit = Visit::default();
@@ -201,7 +206,7 @@ async fn visit(
             return Ok(visit);
         }
         tokio::time::sleep(wait).await;
-        answer = ask(&mut requests.clone().ready().await?, gateway, body)?;
+        answer = ask(&mut requests.clone().ready().await?, gateway, &body)?;
     }
 }
 

@@ -13,6 +13,7 @@ use diwan_access::{
     keys::{self, ACCESS},
     token::Registered,
 };
+use diwan_proto::identity::v1::RevocationSubject;
 use diwan_runtime::{Clock, clock::after};
 use diwan_vault::Vault;
 use jiff::Timestamp;
@@ -20,9 +21,12 @@ use serde::Serialize;
 use sqlx::PgConnection;
 
 use crate::{
-    domain::{AHEAD, Ring, SigningKey},
+    domain::{AHEAD, INSTALLATION, Ring, SigningKey},
     error::Error,
-    store::signing_keys::{self, Stored},
+    store::{
+        revocations,
+        signing_keys::{self, Stored},
+    },
 };
 
 /// Signs access tokens. Clones share the keys.
@@ -155,6 +159,11 @@ pub async fn withdraw(tx: &mut PgConnection, id: &str, reason: &str, now: Timest
         && signing.id == id
     {
         signing_keys::sign_from(tx, &next.id, now).await?;
+    }
+    if let Some(key) = keys::subject(id) {
+        // Its tokens are refused because nobody knows it any more. What was let in by one and is still open, a stream, hears of it so.
+        let subject = (RevocationSubject::Credential, key);
+        revocations::insert(tx, INSTALLATION, subject, 1, now).await?;
     }
     tracing::warn!(key = id, "a signing key was withdrawn");
     Ok(())

@@ -9,7 +9,7 @@ use prost_reflect::{DescriptorPool, MethodDescriptor};
 use uuid::Uuid;
 
 use crate::{
-    Admission, Principal, Revocations, SERVICE_TOKEN, Verifier,
+    Admission, Principal, Revocations, SERVICE_TOKEN, Verifier, keys,
     proven::Claims,
     token::{Mandate, UserClaims},
     verifier::{revoked, unknown},
@@ -29,14 +29,18 @@ static STREAMS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
 
 impl Admission {
     /// Completes when the access is cut with which somebody was let in to the stream at `path`: his session was ended or revoked, he
-    /// was deactivated, or his account is closed. What a token says of a role has changed then, too. Also when identity has been
-    /// silent for too long: nobody knows then whether that has happened. What it gives is why. `None` where there is no stream, or
-    /// no access token.
+    /// was deactivated, his account is closed, or the key of his token was withdrawn. What a token says of a role has changed then, too.
+    /// Also when identity has been silent for too long: nobody knows then whether that has happened. What it gives is why. `None` where
+    /// there is no stream, or no access token.
     pub fn cut(&self, path: &str, headers: &HeaderMap) -> Option<Cut> {
         if !STREAMS.contains(path) || headers.contains_key(SERVICE_TOKEN) {
             return None;
         }
-        let subjects = self.verifier().grounds(headers)?;
+        let subjects = match self.verifier().grounds(headers)? {
+            Ok(subjects) => subjects,
+            // He has been let in: its key was withdrawn a moment ago.
+            Err(fault) => return Some(Box::pin(std::future::ready(fault))),
+        };
         let (revocations, clock) = (self.verifier().revocations().clone(), self.verifier().clock());
         Some(Box::pin(async move {
             tokio::select! {
@@ -59,15 +63,22 @@ async fn named(revocations: &Revocations, subjects: &[(Uuid, i64)]) {
 }
 
 impl Verifier {
-    /// Whom and what an access token names, with the epochs that it was issued in. Nothing but its signature is looked at.
-    fn grounds(&self, headers: &HeaderMap) -> Option<Vec<(Uuid, i64)>> {
+    /// Whom and what an access token names, with the epochs that it was issued in, and its key. That leaves the set of keys some day,
+    /// which ends nothing; a withdrawn one is revoked besides. Nothing but the signature is looked at.
+    fn grounds(&self, headers: &HeaderMap) -> Option<Result<Vec<(Uuid, i64)>, Fault>> {
         let (_, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-        match &self.proven(token.trim()).ok()?.claims {
+        let proven = match self.proven(token.trim()) {
+            Ok(proven) => proven,
+            Err(fault) => return Some(Err(fault)),
+        };
+        let mut subjects: Vec<_> = match &proven.claims {
             Claims::User(UserClaims { user, act }) => {
-                Some(user.subjects().into_iter().chain(act.iter().flat_map(Mandate::subjects)).collect())
+                user.subjects().into_iter().chain(act.iter().flat_map(Mandate::subjects)).collect()
             }
-            Claims::Principal(claims) => Some(Principal::from(claims.clone()).subjects().collect()),
-            Claims::Operator(_) | Claims::Service(..) => None,
-        }
+            Claims::Principal(claims) => Principal::from(claims.clone()).subjects().collect(),
+            Claims::Operator(_) | Claims::Service(..) => return None,
+        };
+        subjects.extend(keys::subject(&proven.kid).map(|key| (key, 0)));
+        Some(Ok(subjects))
     }
 }

@@ -21,6 +21,7 @@ use diwan_proto::identity::v1::JsonWebKey;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::AccessKeys;
@@ -206,6 +207,12 @@ pub fn ensure(folder: &Path, issuers: &[&str]) -> Result<(), KeysError> {
 fn public_jwk(issuer: &str, public: &[u8]) -> Jwk {
     let x = BASE64_URL_SAFE_NO_PAD.encode(public);
     Jwk { kty: "OKP".into(), crv: "Ed25519".into(), kid: key_id(public), x, iss: issuer.to_owned() }
+}
+
+/// As what a key is revoked on which open streams rest: its id, 16 hexadecimal digits, as a UUID. No other subject's begins with so
+/// many zeros. `None` where it is no key's id.
+pub fn subject(kid: &str) -> Option<Uuid> {
+    u64::from_str_radix(kid, 16).ok().map(|id| Uuid::from_u128(id.into()))
 }
 
 fn key_id(public: &[u8]) -> String {

@@ -21,7 +21,7 @@ const KEPT: usize = 8192;
 /// A token whose signature is good.
 pub(crate) struct Proven {
     /// The key that signed it.
-    kid: String,
+    pub(crate) kid: String,
     pub(crate) claims: Claims,
 }
 

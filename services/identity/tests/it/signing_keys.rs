@@ -22,12 +22,17 @@ use diwan_vault::Vault;
 use futures::future::join_all;
 use http::{HeaderMap, header::AUTHORIZATION};
 use jiff::Timestamp;
+use tokio::time::timeout;
 use tonic::{Code, Status};
 
 use crate::house::{House, LIMIT, PASSWORD, refusal, refused};
 
 /// A method of another service, for any user.
 const ELSEWHERE: &str = "/diwan.team.v1.MembershipService/ListMyTeams";
+/// What is awaited comes within it, however busy the machine is.
+const LONG: Duration = Duration::from_secs(30);
+/// One whose answer is a stream.
+const WATCH: &str = "/diwan.conversation.v1.InboxService/WatchInbox";
 
 impl House {
     fn keys(&self) -> SigningKeyServiceClient<Transport> {
@@ -86,10 +91,13 @@ impl House {
     }
 }
 
+fn bearing(token: &str) -> HeaderMap {
+    HeaderMap::from_iter([(AUTHORIZATION, format!("Bearer {token}").parse().unwrap())])
+}
+
 /// What a verifier says to a token.
 fn say(verifier: &Admission, token: &str) -> Result<(), Code> {
-    let headers = HeaderMap::from_iter([(AUTHORIZATION, format!("Bearer {token}").parse().unwrap())]);
-    verifier.admit(ELSEWHERE, &headers, "team").map(drop).map_err(|fault| fault.code())
+    verifier.admit(ELSEWHERE, &bearing(token), "team").map(drop).map_err(|fault| fault.code())
 }
 
 fn key_of(token: &str) -> String {
@@ -230,6 +238,31 @@ async fn a_withdrawn_key_is_refused_everywhere_and_the_next_one_signs_at_once() 
         .await
         .unwrap();
     assert!(!sealed, "its private half is destroyed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_were_opened_with_a_withdrawn_key_end_and_those_of_others_go_on() {
+    let house = House::new().await;
+    house.owner("mona@example.com").await;
+    house.age_keys().await;
+    let verifier = house.verifier("gateway").await;
+    let opened = async || {
+        let token = house.sign_in("mona@example.com", PASSWORD).await.unwrap().tokens.unwrap().access_token;
+        (key_of(&token), verifier.cut(WATCH, &bearing(&token)).unwrap())
+    };
+    let (old, mut first) = opened().await;
+    house.rotate_key("rotate").await;
+    let (new, second) = eventually("the next key signs", LIMIT, async || {
+        let (key, stream) = opened().await;
+        (key != old).then_some((key, stream))
+    })
+    .await;
+    house.withdraw_key(&new).await.unwrap();
+    let ended = timeout(LONG, second).await.expect("it ends");
+    assert_eq!(ended.code(), Code::Unauthenticated);
+    assert!(futures::poll!(&mut first).is_pending(), "its key is still good, though it signs no more");
+    house.withdraw_key(&old).await.unwrap();
+    assert_eq!(timeout(LONG, first).await.expect("it ends").code(), Code::Unauthenticated);
 }
 
 #[tokio::test]

@@ -33,6 +33,34 @@ async fn it_ends_with_the_access_of_its_user_and_with_nobody_elses() {
     assert_eq!(stream.await.code(), Code::Unauthenticated);
 }
 
+#[tokio::test]
+async fn it_goes_on_when_its_key_leaves_the_set_in_time_and_ends_when_the_key_is_withdrawn() {
+    let world = World::new();
+    let mut stream = world.stream();
+    let other = access_signer(&world.clock);
+    world.access_keys.learn(&set(&[&other]), world.clock.now());
+    let withdraw = |key: &Signer| {
+        let subject_id = keys::subject(&key.public_key().kid).unwrap().to_string();
+        let revocation = Revocation { subject: RevocationSubject::Credential.into(), subject_id, epoch: 1 };
+        world.revocations.learn(&[revocation], world.clock.now());
+    };
+    withdraw(&other);
+    assert!(is_open(&mut stream));
+    withdraw(&world.access);
+    assert_eq!(stream.await.code(), Code::Unauthenticated);
+}
+
+/// Between the moment in which somebody is let in and the one in which his stream begins to be watched.
+#[tokio::test]
+async fn it_ends_at_once_where_its_key_is_withdrawn_as_it_begins() {
+    let world = World::new();
+    let bearer = HeaderValue::from_str(&format!("Bearer {}", world.token(Role::User))).unwrap();
+    let headers = HeaderMap::from_iter([(AUTHORIZATION, bearer)]);
+    world.admission.admit(WATCH_INBOX, &headers, "conversation").unwrap();
+    world.access_keys.learn(&set(&[&access_signer(&world.clock)]), world.clock.now());
+    assert_eq!(world.admission.cut(WATCH_INBOX, &headers).unwrap().await.code(), Code::Unauthenticated);
+}
+
 /// A revocation could have been missed for good: whoever is back after more than ten minutes is told of the last ten only.
 #[tokio::test]
 async fn it_ends_when_identity_is_silent_for_too_long_and_not_before() {

@@ -4,10 +4,11 @@ use std::{net::SocketAddr, time::Duration};
 
 use diwan_access::{Signer, keys, token::OperatorClaims};
 use diwan_e2e::{
-    door::{Door, request_id},
+    door::{Door, Way, request_id},
     installation::Topology,
 };
 use diwan_proto::{
+    conversation::v1::{WatchInboxRequest, WatchInboxResponse, inbox_service_client::InboxServiceClient},
     identity::v1::{
         GetAccountRequest, ListSigningKeysRequest, RefreshSessionRequest, RevokeOperatorTokenRequest,
         WithdrawSigningKeyRequest, account_service_client::AccountServiceClient,
@@ -23,7 +24,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
-use tonic::Code;
+use tonic::{Code, Status, Streaming};
 
 use crate::support::{Fresh, sign_up, start};
 
@@ -79,6 +80,13 @@ async fn say(gateway: &Door, team: &Door, token: &str) -> [Result<(), Code>; 2] 
     [account, teams].map(|answer| answer.map_err(|status| status.code()))
 }
 
+/// An open inbox.
+async fn watch(way: Way) -> Streaming<WatchInboxResponse> {
+    let mut stream = InboxServiceClient::new(way).watch_inbox(WatchInboxRequest::default()).await.unwrap().into_inner();
+    stream.message().await.unwrap().unwrap();
+    stream
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_of_a_withdrawn_key_are_refused_by_every_process_and_a_refreshed_session_goes_on() {
     let fresh = start(Topology::Separate, &[]).await;
@@ -91,6 +99,8 @@ async fn tokens_of_a_withdrawn_key_are_refused_by_every_process_and_a_refreshed_
     assert_eq!(known.len(), 2, "the one that signs and the next one");
     assert!(known.contains(&signed_by) && served(address("identity")).await.contains(&signed_by));
     assert_eq!(say(&gateway, &team, old).await, [Ok(()), Ok(())]);
+    let conversation = Door::open(address("conversation")).await.unwrap().with_token(old).unwrap();
+    let mut streams = [watch(owner.way()).await, watch(conversation.way()).await];
 
     let (token, _) = operator(&fresh, &["keys.write"]);
     let request = WithdrawSigningKeyRequest {
@@ -108,6 +118,14 @@ async fn tokens_of_a_withdrawn_key_are_refused_by_every_process_and_a_refreshed_
         say(&gateway, &team, old).await == [Err(Code::Unauthenticated); 2]
     })
     .await;
+    for stream in &mut streams {
+        let ended = async {
+            while stream.message().await?.is_some() {}
+            Ok::<_, Status>(())
+        };
+        let ended = tokio::time::timeout(LIMIT, ended).await.expect("what was opened with one ends, too");
+        assert_eq!(ended.unwrap_err().code(), Code::Unauthenticated);
+    }
     let request = RefreshSessionRequest { refresh_token: owner.tokens.refresh_token.clone() };
     let answer = SessionServiceClient::new(gateway.way()).refresh_session(request).await.unwrap();
     let new = answer.into_inner().tokens.unwrap().access_token;

@@ -1,30 +1,51 @@
 //! The whole of routing without a database, in random order: after every step each promise of it holds. A failure is shrunk to the few
 //! steps that it needs.
 
+#[path = "model/people.rs"]
+mod people;
+#[path = "model/promises.rs"]
+mod promises;
+#[path = "model/ways.rs"]
+mod ways;
 #[path = "model/world.rs"]
 mod world;
 
 use proptest::{prelude::*, sample::Index, test_runner::Config};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
-use self::world::{Conversation, World};
+use self::{
+    people::{Bulk, Target},
+    promises::{
+        assignments_are_fair, counters_equal_a_recount, everything_is_with_an_active_team,
+        nobody_idles_while_something_waits, who_holds_one_may,
+    },
+    ways::{Content, Exit, enquiry, topic_ids},
+    world::{Conversation, World},
+};
 use super::{
-    routing::hindrance,
+    rules::Enquiry,
     state::{Availability, Priority, State},
 };
 
 const TEAMS: usize = 3;
 const USERS: usize = 5;
+const TOPICS: usize = 3;
 
 /// What can happen. What does not fit the moment changes nothing.
 #[derive(Clone, Debug)]
 enum Step {
-    Arrive { team: usize, priority: Priority, sticky: Option<usize> },
-    StartWithBot { team: usize, priority: Priority },
-    BotHandsOver { which: Index, team: usize, sticky: Option<usize> },
+    Arrive { own: Option<usize>, topics: Vec<usize>, country: bool, sticky: Option<usize> },
+    BotHandsOver { which: Index, to: Option<usize>, topics: Vec<usize>, sticky: Option<usize> },
     BotFails(Index),
+    Bot { enabled: bool },
     Take { which: Index, user: usize },
-    HandOver { which: Index, team: usize },
+    HandOver { which: Index, to: Target },
+    Reassign(Bulk),
+    Label { which: Index, topics: Vec<usize> },
+    Topic { topic: usize, archived: bool },
+    Rule { place: Index, content: Content },
+    Unrule(Index),
+    Reorder(Index, Index),
     Close(Index),
     Reopen(Index),
     Snooze(Index),
@@ -54,7 +75,8 @@ impl ReferenceStateMachine for Steps {
     }
 
     fn transitions((): &()) -> BoxedStrategy<Step> {
-        prop_oneof![4 => in_queues(), 4 => of_conversations(), 3 => of_people(), 2 => of_teams()].boxed()
+        prop_oneof![8 => in_queues(), 9 => of_conversations(), 6 => of_people(), 4 => of_teams(), 2 => of_rules()]
+            .boxed()
     }
 
     fn apply((): (), _: &Step) {}
@@ -64,28 +86,62 @@ fn priority() -> impl Strategy<Value = Priority> {
     prop::sample::select(Priority::ALL.to_vec())
 }
 
+fn topics() -> impl Strategy<Value = Vec<usize>> {
+    prop::collection::vec(0..TOPICS, 0..3)
+}
+
+fn sticky() -> impl Strategy<Value = Option<usize>> {
+    prop::option::weighted(0.2, 0..USERS)
+}
+
+fn target() -> impl Strategy<Value = Target> {
+    (prop::option::of(0..TEAMS), prop::option::of(0..USERS)).prop_map(|(team, user)| Target { team, user })
+}
+
 fn in_queues() -> impl Strategy<Value = Step> {
-    let sticky = prop::option::weighted(0.2, 0..USERS);
     prop_oneof![
-        3 => (0..TEAMS, priority(), sticky).prop_map(|(team, priority, sticky)| Step::Arrive { team, priority, sticky }),
-        1 => (0..TEAMS, priority()).prop_map(|(team, priority)| Step::StartWithBot { team, priority }),
-        1 => (any::<Index>(), priority()).prop_map(|(which, priority)| Step::Prioritize { which, priority }),
+        6 => (prop::option::weighted(0.8, 0..TEAMS), topics(), any::<bool>(), sticky())
+            .prop_map(|(own, topics, country, sticky)| Step::Arrive { own, topics, country, sticky }),
+        2 => (any::<Index>(), priority()).prop_map(|(which, priority)| Step::Prioritize { which, priority }),
+        1 => (any::<Index>(), topics()).prop_map(|(which, topics)| Step::Label { which, topics }),
     ]
 }
 
 fn of_conversations() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => (any::<Index>(), 0..USERS).prop_map(|(which, user)| Step::Take { which, user }),
-        1 => (any::<Index>(), 0..TEAMS).prop_map(|(which, team)| Step::HandOver { which, team }),
+        3 => (any::<Index>(), target()).prop_map(|(which, to)| Step::HandOver { which, to }),
+        1 => (prop::option::of(0..USERS), prop::option::of(0..TEAMS), any::<bool>(), target())
+            .prop_map(|(holder, team, queued, to)| Step::Reassign(Bulk { holder, team, queued, to })),
         3 => any::<Index>().prop_map(Step::Close),
         1 => any::<Index>().prop_map(Step::Reopen),
-        1 => (any::<Index>(), 0..TEAMS, prop::option::weighted(0.2, 0..USERS))
-            .prop_map(|(which, team, sticky)| Step::BotHandsOver { which, team, sticky }),
+        2 => (any::<Index>(), prop::option::of(0..TEAMS), topics(), sticky())
+            .prop_map(|(which, to, topics, sticky)| Step::BotHandsOver { which, to, topics, sticky }),
         1 => any::<Index>().prop_map(Step::BotFails),
         1 => any::<Index>().prop_map(Step::Snooze),
         1 => any::<Index>().prop_map(Step::Wake),
         3 => any::<Index>().prop_map(Step::Unanswered),
         1 => any::<Index>().prop_map(Step::Answered),
+    ]
+}
+
+fn of_rules() -> impl Strategy<Value = Step> {
+    let bot = prop::bool::weighted(0.4);
+    let content = (topics(), any::<bool>(), 0..TEAMS, prop::option::of(priority()), topics(), bot);
+    let content = content.prop_map(|(topics, country, team, priority, adds, bot)| Content {
+        topics,
+        country,
+        team,
+        priority,
+        adds,
+        bot,
+    });
+    prop_oneof![
+        4 => (any::<Index>(), content).prop_map(|(place, content)| Step::Rule { place, content }),
+        1 => any::<Index>().prop_map(Step::Unrule),
+        1 => (any::<Index>(), any::<Index>()).prop_map(|(one, other)| Step::Reorder(one, other)),
+        1 => (0..TOPICS, any::<bool>()).prop_map(|(topic, archived)| Step::Topic { topic, archived }),
+        1 => prop::bool::weighted(0.7).prop_map(|enabled| Step::Bot { enabled }),
     ]
 }
 
@@ -130,26 +186,36 @@ impl StateMachineTest for Office {
         counters_equal_a_recount(world);
         nobody_idles_while_something_waits(world);
         assignments_are_fair(world);
-        for found in &world.conversations {
-            assert!(
-                found.state == State::Closed || world.teams[found.team].archived_to.is_none(),
-                "{found:?} has no team"
-            );
-            assert_eq!(found.holder.is_some(), matches!(found.state, State::Open | State::Snoozed), "{found:?}");
-        }
+        everything_is_with_an_active_team(world);
+        who_holds_one_may(world);
     }
 }
 
 fn happen(world: &mut World, step: Step) {
     match step {
-        Step::Arrive { team, priority, sticky } => {
-            let number = arrive(world, (team, State::Queued), priority);
-            if let Some(agent) = sticky {
+        Step::Arrive { own, topics, country, sticky } => {
+            let number = arrive(world, own, (&topics, country));
+            // What is with a bot is offered when it leaves it.
+            if let Some(agent) = sticky.filter(|_| world.conversations[number].state == State::Queued) {
                 world.give_back(number, agent);
             }
         }
-        Step::StartWithBot { team, priority } => {
-            arrive(world, (team, State::Bot), priority);
+        Step::Reassign(bulk) => world.reassign(bulk),
+        Step::Rule { place, content } => world.add_rule(place.index(world.rules.len() + 1), &content),
+        Step::Unrule(rule) if !world.rules.is_empty() => drop(world.rules.remove(rule.index(world.rules.len()))),
+        Step::Reorder(one, other) if !world.rules.is_empty() => {
+            let rules = world.rules.len();
+            world.rules.swap(one.index(rules), other.index(rules));
+        }
+        Step::Bot { enabled } => world.enable_bot(enabled),
+        Step::Topic { topic, archived } => {
+            for topic in topic_ids(&[topic]) {
+                if archived {
+                    world.archived_topics.insert(topic)
+                } else {
+                    world.archived_topics.remove(&topic)
+                };
+            }
         }
         Step::Become { user, availability } => {
             let became = world.users[user].enabled && world.users[user].availability != availability;
@@ -179,16 +245,26 @@ fn happen(world: &mut World, step: Step) {
             world.archive(team, to);
         }
         Step::Unarchive { team } => world.teams[team].archived_to = None,
-        Step::Archive { .. } => {}
+        Step::Archive { .. } | Step::Unrule(_) | Step::Reorder(..) => {}
         other => to_conversation(world, other),
     }
 }
 
-fn arrive(world: &mut World, (team, state): (usize, State), priority: Priority) -> usize {
-    let (team, queued_at) = (world.heir(team), world.now);
-    let (holder, last_holder) = (None, None);
-    let new = Conversation { team, state, holder, last_holder, priority, queued_at, version: 1, asked: vec![] };
-    world.conversations.push(new);
+fn arrive(world: &mut World, own: Option<usize>, (topics, country): (&[usize], bool)) -> usize {
+    let asked = enquiry(topics, country);
+    let asked = Enquiry { topics: world.in_use(&asked.topics), ..asked };
+    let way = world.way(&asked, own);
+    world.conversations.push(Conversation {
+        team: way.team,
+        state: if way.bot { State::Bot } else { State::Queued },
+        holder: None,
+        last_holder: None,
+        priority: way.priority.unwrap_or_default(),
+        queued_at: world.now,
+        version: 1,
+        asked: vec![],
+        enquiry: Enquiry { topics: way.topics, ..asked },
+    });
     world.conversations.len() - 1
 }
 
@@ -203,6 +279,7 @@ fn to_conversation(world: &mut World, step: Step) {
     | Step::Wake(which)
     | Step::Unanswered(which)
     | Step::Answered(which)
+    | Step::Label { which, .. }
     | Step::Prioritize { which, .. }) = &step
     else {
         return;
@@ -217,15 +294,15 @@ fn to_conversation(world: &mut World, step: Step) {
         (Step::Take { user, .. }, State::Bot | State::Queued | State::Open) if world.users[user].enabled => {
             world.hold(number, user);
         }
-        (Step::BotHandsOver { team, sticky, .. }, State::Bot) => {
-            world.leave_bot(number, Some(team));
+        (Step::BotHandsOver { to, topics, sticky, .. }, State::Bot) => {
+            world.leave_bot(number, to.map_or(Exit::Rules(topics), Exit::Team));
             if let Some(agent) = sticky {
                 world.give_back(number, agent);
             }
         }
-        (Step::BotFails(_), State::Bot) => world.leave_bot(number, None),
-        (Step::HandOver { team, .. }, State::Bot | State::Queued | State::Open | State::Snoozed) => {
-            world.queue(number, world.heir(team), world.now);
+        (Step::BotFails(_), State::Bot) => world.leave_bot(number, Exit::Prospective),
+        (Step::HandOver { to, .. }, State::Bot | State::Queued | State::Open | State::Snoozed) => {
+            world.hand_over(number, to);
         }
         (Step::Close(_), State::Bot | State::Queued | State::Open | State::Snoozed) => world.close(number),
         (Step::Snooze(_), State::Open) => world.snooze(number),
@@ -240,6 +317,7 @@ fn to_conversation(world: &mut World, step: Step) {
         }
         (Step::Unanswered(_), State::Open) => world.unanswered(number),
         (Step::Answered(_), State::Open | State::Snoozed) => world.conversations[number].asked.clear(),
+        (Step::Label { topics, .. }, _) => world.label(number, &topics),
         (Step::Prioritize { priority, .. }, _) => world.conversations[number].priority = priority,
         _ => {}
     }
@@ -267,49 +345,6 @@ fn limited(world: &mut World, team: usize, limit: Option<i32>) {
         found.unlimited_since = step;
     }
     found.limit = limit;
-}
-
-fn counters_equal_a_recount(world: &World) {
-    for (number, team) in world.teams.iter().enumerate() {
-        for (user, slot) in &team.slots {
-            let held = |found: &&Conversation| {
-                found.team == number && found.holder == Some(*user) && found.state == State::Open
-            };
-            let count = world.conversations.iter().filter(held).count();
-            assert_eq!(usize::try_from(slot.open), Ok(count), "team {number}, user {user}");
-        }
-    }
-}
-
-fn nobody_idles_while_something_waits(world: &World) {
-    for (number, team) in world.teams.iter().enumerate() {
-        if !team.open || world.waiting(number).is_empty() {
-            continue;
-        }
-        let idle = world.agents(number).into_iter().find(|agent| hindrance(team.limit, agent).is_none());
-        assert_eq!(idle, None, "team {number} has something that waits");
-    }
-}
-
-/// Without a limit any two have got as many, give or take one, over every time in which both were eligible, whenever it begins and ends.
-/// What another one did not answer does not count.
-fn assignments_are_fair(world: &World) {
-    for (number, team) in world.teams.iter().enumerate().filter(|(_, team)| team.limit.is_none()) {
-        let active = |user: usize| world.users[user].availability == Availability::Active;
-        let eligible: Vec<_> = team.slots.iter().filter(|(user, slot)| slot.member && active(**user)).collect();
-        for (place, (one, his)) in eligible.iter().enumerate() {
-            for (other, theirs) in &eligible[..place] {
-                // Whoever becomes eligible in a step does so before its assignments.
-                let since = his.eligible_since.max(theirs.eligible_since).max(team.unlimited_since);
-                let (mut lead, mut least, mut most) = (0, 0, 0);
-                for (_, user) in team.log.iter().filter(|(step, _)| *step >= since) {
-                    lead += i32::from(user == *one) - i32::from(user == *other);
-                    (least, most) = (lead.min(least), lead.max(most));
-                }
-                assert!(most - least <= 1, "team {number}: {one} and {other} since step {since}, {least} to {most}");
-            }
-        }
-    }
 }
 
 prop_state_machine! {

@@ -1,6 +1,9 @@
 //! An office without a database: what the service keeps in rows is kept here in maps, and the pure engine decides.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use diwan_runtime::clock::after;
 use jiff::Timestamp;
@@ -9,6 +12,7 @@ use uuid::Uuid;
 use crate::domain::{
     give_back::give_back,
     routing::{Agent, Decision, Waiting, decide, hindrance},
+    rules::{Enquiry, Rule},
     state::{Availability, Priority, State},
 };
 
@@ -62,6 +66,8 @@ pub struct Conversation {
     pub version: i64,
     /// Who had it and did not answer.
     pub asked: Vec<usize>,
+    /// What rules look at; its topics are what it is about now.
+    pub enquiry: Enquiry,
 }
 
 /// All of it.
@@ -70,15 +76,22 @@ pub struct World {
     pub teams: Vec<Team>,
     pub users: Vec<User>,
     pub conversations: Vec<Conversation>,
+    /// The routing rules in their order.
+    pub rules: Vec<Rule>,
+    /// The team of what nothing else says.
+    pub fallback: usize,
+    pub archived_topics: BTreeSet<Uuid>,
+    /// Whether the account's bot is enabled.
+    pub bot: bool,
     pub now: Timestamp,
     pub step: usize,
 }
 
-fn id(number: usize) -> Uuid {
+pub fn id(number: usize) -> Uuid {
     Uuid::from_u128(number as u128)
 }
 
-fn number(id: Uuid) -> usize {
+pub fn number(id: Uuid) -> usize {
     usize::try_from(id.as_u128()).unwrap()
 }
 
@@ -96,8 +109,17 @@ impl World {
         };
         let user = User { enabled: true, availability: Availability::Offline };
         let now = Timestamp::from_second(1_800_000_000).unwrap();
-        let mut world =
-            Self { teams: vec![team; teams], users: vec![user; users], conversations: vec![], now, step: 0 };
+        let mut world = Self {
+            teams: vec![team; teams],
+            users: vec![user; users],
+            conversations: vec![],
+            rules: vec![],
+            fallback: 0,
+            archived_topics: BTreeSet::new(),
+            bot: true,
+            now,
+            step: 0,
+        };
         for user in 0..users {
             world.slot(0, user).member = true;
         }
@@ -270,13 +292,6 @@ impl World {
         (found.state, found.team, found.queued_at) = (State::Queued, team, since);
     }
 
-    /// What `flow::bot_talk::leave` does: to a team that somebody names, or the prospective one.
-    pub fn leave_bot(&mut self, conversation: usize, to: Option<usize>) {
-        let Conversation { team, last_holder, .. } = self.conversations[conversation];
-        assert_eq!(last_holder, None, "what is with a bot has had no holder");
-        self.queue(conversation, self.heir(to.unwrap_or(team)), self.now);
-    }
-
     pub fn close(&mut self, conversation: usize) {
         self.let_go(conversation);
         self.conversations[conversation].state = State::Closed;
@@ -347,6 +362,12 @@ impl World {
             }
         }
         self.teams[team].archived_to = Some(to);
+        for rule in self.rules.iter_mut().filter(|rule| rule.team == id(team)) {
+            rule.team = id(to);
+        }
+        if self.fallback == team {
+            self.fallback = to;
+        }
         for user in 0..self.users.len() {
             let active =
                 |found: &Team| found.archived_to.is_none() && found.slots.get(&user).is_some_and(|slot| slot.member);

@@ -140,6 +140,21 @@ async fn an_account_has_an_eighth_of_all_streams_and_takes_nothing_from_others()
 }
 
 #[tokio::test]
+async fn a_gateway_carries_so_many_streams_and_not_one_more_whoever_asks_until_one_is_closed() {
+    let world = world([("conversation", inbox())]);
+    let settings = [("DIWAN_GATEWAY_STREAMS", "3"), ("DIWAN_GATEWAY_STREAMS_PER_ACCOUNT", "3")];
+    let gateway = gateway(&world, &settings).await;
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(watch(&world, &gateway, &somebody()).await.unwrap());
+    }
+    let refusal = watch(&world, &gateway, &somebody()).await.unwrap_err();
+    assert_eq!((refusal.code(), refused_for_now(&refusal).as_str()), (Code::ResourceExhausted, "GATEWAY_FULL"));
+    open.pop();
+    eventually("there is room again", LIMIT, async || watch(&world, &gateway, &somebody()).await.is_ok()).await;
+}
+
+#[tokio::test]
 async fn a_setting_that_is_no_rate_ends_the_start() {
     let world = world([]);
     let env = diwan_runtime::Env::default().with("DIWAN_GATEWAY_LIMIT_USER_READ", "many");

@@ -1,5 +1,6 @@
 //! The audit log: what it says, who may read it, and what shows when somebody touches it.
 
+mod filters;
 mod pages;
 
 use diwan_proto::{

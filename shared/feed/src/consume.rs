@@ -24,6 +24,8 @@ const SILENCE: Duration = Duration::from_secs(15);
 /// The cursor is moved over so many events that concern nobody here, or the first of them after so long: the next start reads them again.
 const PASSED_OVER: usize = 500;
 const PASSED_OVER_FOR: Duration = Duration::from_mins(10);
+/// No rest is longer.
+const LONGEST_REST: Duration = Duration::from_secs(1);
 /// So many events are applied at once at the least, if they are there.
 const ENOUGH: usize = 500;
 
@@ -41,6 +43,12 @@ pub trait Handler: Send + Sync + 'static {
     /// How long events wait for more to be applied with them, in one transaction.
     fn patience(&self) -> Duration {
         Duration::ZERO
+    }
+
+    /// How many times as long as events took to be applied it rests before the next: what nobody waits for leaves the machine to what
+    /// somebody waits for.
+    fn leisure(&self) -> u32 {
+        0
     }
 
     /// Called within `tx` before [`Handler::apply`] is called for each of these events: to take all their locks in the order that the
@@ -230,8 +238,10 @@ impl<H: Handler> Consumer<H> {
         let seen = events.last().map_or(from.seen, |event| event.position);
         let mut standing = Standing { seen, passed_over: from.passed_over + events.len(), ..from };
         if events.iter().any(|event| self.handler.concerns(event)) || standing.is_to_be_stored() {
+            let begun = Instant::now();
             self.apply_all(&events, standing).await?;
             standing = Standing::at(seen);
+            tokio::time::sleep((begun.elapsed() * self.handler.leisure()).min(LONGEST_REST)).await;
         }
         if let Some(until) = response.complete_until.as_ref().and_then(time::from_proto) {
             self.handler.complete(until);

@@ -32,6 +32,9 @@ const FEEDS: [(&str, &str); 5] = [
 /// Nobody waits for the log; a rush of sign-ins tells one thing at a time.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// It takes a quarter of a connection's time at most: after a rush the log follows a little later.
+const LEISURE: u32 = 3;
+
 /// Chains that one transaction appends to, each under a savepoint, of which PostgreSQL keeps 64 at hand. What is told of more accounts
 /// waits for its turn.
 const AT_ONCE: usize = 32;
@@ -56,6 +59,10 @@ impl Handler for Gatherer {
 
     fn patience(&self) -> Duration {
         PATIENCE
+    }
+
+    fn leisure(&self) -> u32 {
+        LEISURE
     }
 
     async fn apply(&self, tx: &mut PgConnection, event: &Event) -> Result<(), Error> {

@@ -349,12 +349,12 @@ pub async fn is_live(tx: &mut Tx, account: Uuid, user: Uuid, grace: Duration, no
 
 /// Who is not OFFLINE although his last session has been over for the grace period.
 pub async fn gone(pool: &PgPool, grace: Duration, now: Timestamp) -> Result<Vec<(Uuid, Uuid)>, Error> {
+    // Both are read once: a look into the sessions for each who is there costs several times as much.
     let rows = sqlx::query!(
-        "select account_id, user_id from presence p
-         where state <> 'OFFLINE'
-           and not exists (select from live_sessions s
-                           where s.account_id = p.account_id and s.user_id = p.user_id and s.lease_until > $1)
-         limit 500",
+        r#"select account_id as "account_id!", user_id as "user_id!" from presence where state <> 'OFFLINE'
+           except
+           select account_id, user_id from live_sessions where lease_until > $1
+           limit 500"#,
         before(now, grace).to_sqlx() as _
     )
     .fetch_all(pool)

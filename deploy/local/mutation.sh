@@ -28,9 +28,9 @@ conversation: claim, account of the team ; claim ; $slots|t.account_id = \$1 and
 conversation: claim, team ; claim ; $slots|and t.id = \$2|
 conversation: claim, limit ; claim ; $slots|s.open_count + d.count <= t.assignment_limit|true
 conversation: claim, all agents had room ; claim ; $slots|(select count(*) from decided) = (select count(*) from taken)|true
-conversation: claim, account of the conversation ; claim ; $conversations|c.account_id = \$1 and |\$1::uuid is not null and |account_id = c.account_id and id = c.contact_id|id = c.contact_id
-conversation: claim, conversation ; claim ; $conversations|and c.id = d.id|
-conversation: claim, status ; claim ; $conversations|and c.state = 'QUEUED'|
+conversation: claim, account of the conversation ; claim ; $conversations|account_id = \$1 and id = d.id|\$1::uuid is not null and id = d.id|c.account_id = \$1 and |\$1::uuid is not null and |account_id = c.account_id and id = c.contact_id|id = c.contact_id
+conversation: claim, conversation ; claim ; $conversations| and id = d.id limit 1| limit 1
+conversation: claim, status ; claim ; $conversations|and concat(c.state) = 'QUEUED'|
 conversation: claim, team of the conversation ; claim ; $conversations|c.team_id = \$2|\$2::uuid is not null
 conversation: claim, holder ; claim ; $conversations|and c.holder_id is null|
 conversation: claim, version ; claim ; $conversations|and c.version = d.version|

@@ -66,6 +66,9 @@ async fn take_slots(tx: &mut Tx, account: Uuid, team: Uuid, assignments: &[Assig
 }
 
 /// Takes those conversations that still are as the decision saw them.
+///
+/// Each is looked up by its key and updated where it lies. A planner that knows little of an account with a sudden backlog would take its queue
+/// for short and compare all of it with all of the decision: hence the row's place, and a condition on the state that no index answers.
 async fn take_conversations(
     tx: &mut Tx,
     account: Uuid,
@@ -77,9 +80,12 @@ async fn take_conversations(
              update conversations c
              set state = 'OPEN', holder_id = d.user_id, last_holder_id = d.user_id, assigned_at = d.at, queued_at = null,
                  version = c.version + 1
-             from unnest($3::uuid[], $4::bigint[], $5::uuid[], $6::timestamptz[]) as d (id, version, user_id, at)
-             where c.account_id = $1 and c.id = d.id
-               and c.state = 'QUEUED' and c.team_id = $2 and c.holder_id is null and c.version = d.version
+             from (select d.*, place
+                   from unnest($3::uuid[], $4::bigint[], $5::uuid[], $6::timestamptz[]) as d (id, version, user_id, at)
+                   cross join lateral
+                       (select ctid as place from conversations where account_id = $1 and id = d.id limit 1) as found) d
+             where c.ctid = d.place
+               and concat(c.state) = 'QUEUED' and c.team_id = $2 and c.holder_id is null and c.version = d.version
              returning c.*)",
         "taken c",
         "true",

@@ -1,6 +1,6 @@
 //! The keys that sign access tokens: held open in this process, changed in the database.
 //!
-//! A token is signed without a look at the database: the reader of revocations, which looks twice a second and after each
+//! A token is signed without a look at the database: the reader of revocations, which looks every second and after each
 //! change anyway, keeps [`AccessSigner`] up to date, and which key signs follows from the clock.
 
 use std::{

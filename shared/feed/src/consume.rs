@@ -21,7 +21,8 @@ const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
 /// A stream this silent is dead: the source sends something every five seconds.
 const SILENCE: Duration = Duration::from_secs(15);
-/// The cursor is moved over so many events that concern nobody here, or the first of them after so long: the next start reads them again.
+/// The cursor is moved over so many events that concern nobody here, or with the first that comes so long after the first of them: the
+/// next start reads them again.
 const PASSED_OVER: usize = 500;
 const PASSED_OVER_FOR: Duration = Duration::from_mins(10);
 /// No rest is longer.
@@ -125,7 +126,7 @@ struct Standing {
     stored: Position,
     /// How many events that is.
     passed_over: usize,
-    /// When the cursor was known last.
+    /// When the first of them came.
     since: Instant,
 }
 
@@ -236,10 +237,11 @@ impl<H: Handler> Consumer<H> {
         let events: Vec<Event> =
             response.events.into_iter().map(TryFrom::<v1::Event>::try_from).collect::<Result<_, _>>()?;
         let seen = events.last().map_or(from.seen, |event| event.position);
-        let mut standing = Standing { seen, passed_over: from.passed_over + events.len(), ..from };
+        let since = if from.passed_over == 0 { Instant::now() } else { from.since };
+        let mut standing = Standing { seen, stored: from.stored, passed_over: from.passed_over + events.len(), since };
         if events.iter().any(|event| self.handler.concerns(event)) || standing.is_to_be_stored() {
             let begun = Instant::now();
-            self.apply_all(&events, standing).await?;
+            self.apply_all(&events, from).await?;
             standing = Standing::at(seen);
             tokio::time::sleep((begun.elapsed() * self.handler.leisure()).min(LONGEST_REST)).await;
         }
@@ -249,9 +251,9 @@ impl<H: Handler> Consumer<H> {
         Ok(standing)
     }
 
-    /// Applies the events; when one of them cannot be applied, those before it.
-    async fn apply_all(&self, events: &[Event], standing: Standing) -> Result<(), Left> {
-        let outcome = self.apply(events, standing).await;
+    /// Applies the events; when one of them cannot be applied, those before it, so that the next stream begins at it.
+    async fn apply_all(&self, events: &[Event], from: Standing) -> Result<(), Left> {
+        let outcome = self.apply(events, from).await;
         if let Err(Left::Event { index, source }) = &outcome {
             let event = &events[*index];
             tracing::error!(
@@ -263,21 +265,20 @@ impl<H: Handler> Consumer<H> {
                 error = chain(source.as_ref()),
                 "an event cannot be applied; the feed waits at it"
             );
-            let before = &events[..*index];
-            let seen = before.last().map_or(standing.stored, |event| event.position);
-            self.apply(before, Standing { seen, ..standing }).await?;
+            self.apply(&events[..*index], from).await?;
         }
         outcome
     }
 
-    /// Applies events in one transaction with the cursor.
-    async fn apply(&self, events: &[Event], Standing { seen, stored: known, .. }: Standing) -> Result<(), Left> {
+    /// Applies events that follow `from` in one transaction with the cursor.
+    async fn apply(&self, events: &[Event], from: Standing) -> Result<(), Left> {
+        let seen = events.last().map_or(from.seen, |event| event.position);
         self.database
             .transaction(self.name, async |tx: &mut PgConnection| {
                 // From here to the commit nobody else moves the cursor, so whatever is beyond it has no effect yet, and
                 // whatever is not has one. What lies between the cursor as it is known and as it is, another replica has applied.
                 let stored = cursor::lock(tx, self.name).await.map_err(diwan_store::Error::from)?;
-                if stored < known {
+                if stored < from.stored {
                     return Err(Left::SetBack);
                 }
                 let is_fresh = |event: &Event| event.position > stored && self.handler.concerns(event);

@@ -44,7 +44,7 @@ impl Change {
 
 /// Writes the events of changes of one account, in this order, into the transaction that makes them. The current trace and the
 /// origin of the present request go with them. Events reach their consumers after the commit: at once when it is one of
-/// [`crate::Database::transaction`], otherwise within two seconds.
+/// [`crate::Database::transaction`], otherwise within five seconds.
 ///
 /// # Errors
 /// [`Error::Sqlx`]: also when a payload is larger than 1 MiB (constraint `feed_payload_fits`).

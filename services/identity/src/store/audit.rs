@@ -64,19 +64,35 @@ pub async fn waiting(tx: &mut PgConnection, after: Option<Uuid>, limit: i64) -> 
 
 /// The head of an account's chain, which stays so until this transaction ends: whoever else wants to append waits here.
 pub async fn lock_head(tx: &mut PgConnection, account: Uuid) -> Result<Head, Error> {
-    sqlx::query!(
-        "insert into audit_heads (account_id, hash) values ($1, $2) on conflict do nothing",
-        account,
-        Head::START.hash.as_slice()
-    )
-    .execute(&mut *tx)
-    .instrument(span("ensure audit head"))
-    .await?;
+    ensure_head(tx, account).await?;
     let row = sqlx::query!("select number, hash from audit_heads where account_id = $1 for update", account)
         .fetch_one(tx)
         .instrument(span("lock audit head"))
         .await?;
     Ok(head(row.number, row.hash))
+}
+
+/// The same, or `None` where it would have to wait for somebody.
+pub async fn lock_free_head(tx: &mut PgConnection, account: Uuid) -> Result<Option<Head>, Error> {
+    ensure_head(tx, account).await?;
+    let row =
+        sqlx::query!("select number, hash from audit_heads where account_id = $1 for update skip locked", account)
+            .fetch_optional(tx)
+            .instrument(span("lock free audit head"))
+            .await?;
+    Ok(row.map(|row| head(row.number, row.hash)))
+}
+
+async fn ensure_head(tx: &mut PgConnection, account: Uuid) -> Result<(), Error> {
+    sqlx::query!(
+        "insert into audit_heads (account_id, hash) values ($1, $2) on conflict do nothing",
+        account,
+        Head::START.hash.as_slice()
+    )
+    .execute(tx)
+    .instrument(span("ensure audit head"))
+    .await?;
+    Ok(())
 }
 
 /// The head of an account's chain.

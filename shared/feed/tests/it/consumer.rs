@@ -156,3 +156,16 @@ async fn a_patient_handler_loses_its_patience() {
     setup.emit("alone").await;
     eventually("it is applied", LIMIT, async || setup.effects().await == ["alone"]).await;
 }
+
+#[tokio::test]
+async fn what_was_passed_over_before_an_event_that_cannot_be_applied_does_not_come_again() {
+    let setup = setup().await;
+    let recorder = follow(&setup);
+    recorder.poison.lock().unwrap().insert("poison".into());
+    setup.emit("nothing").await;
+    seen(&recorder).await;
+    assert_eq!(setup.cursor().await, None);
+    setup.emit("poison").await;
+    eventually("three tries", LIMIT, async || recorder.refusals.load(Ordering::SeqCst) >= 3).await;
+    assert_eq!(setup.cursor().await, Some(1));
+}

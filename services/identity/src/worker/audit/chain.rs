@@ -116,20 +116,21 @@ async fn append(
     audit::append(tx, account, &entries, head).await
 }
 
-/// Appends what an account is told now, if nothing waits that came before; otherwise it is to wait, too. A chain that cannot go on
-/// is left as it was, so that the feed goes on for the others.
+/// Appends what an account is told now, if nothing waits that came before; otherwise it is to wait, too. So it is where somebody holds the
+/// head, so that no feed waits for one account, nor two transactions that hold several heads for each other; and where the chain cannot go
+/// on, which is left as it was.
 ///
 /// The order of a feed holds: what is found waiting under the lock of the head came before, and stays until it has been appended.
 pub(super) async fn chain_at_once(tx: &mut PgConnection, account: Uuid, told: &[&Told]) -> Result<bool, Error> {
     let mut attempt = tx.begin().await?;
     let appended = async {
-        let head = audit::lock_head(&mut attempt, account).await?;
-        let free = audit::waits_for_nothing(&mut attempt, account).await?;
-        if free {
-            let told = told.iter().map(|(_, id, content)| (id.to_vec(), content.encode_to_vec())).collect();
-            append(&mut attempt, (account, head), told).await?;
+        let Some(head) = audit::lock_free_head(&mut attempt, account).await? else { return Ok(false) };
+        if !audit::waits_for_nothing(&mut attempt, account).await? {
+            return Ok(false);
         }
-        Ok::<_, Error>(free)
+        let told = told.iter().map(|(_, id, content)| (id.to_vec(), content.encode_to_vec())).collect();
+        append(&mut attempt, (account, head), told).await?;
+        Ok::<_, Error>(true)
     };
     match appended.await {
         Ok(true) => attempt.commit().await.map(|()| true).map_err(Error::from),

@@ -32,7 +32,7 @@ const FEEDS: [(&str, &str); 5] = [
 /// Nobody waits for the log; a rush of sign-ins tells one thing at a time.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// It takes a quarter of a connection's time at most: after a rush the log follows a little later.
+/// It works a quarter of the time: after a rush the log follows a little later.
 const LEISURE: u32 = 3;
 
 /// Chains that one transaction appends to, each under a savepoint, of which PostgreSQL keeps 64 at hand. What is told of more accounts
@@ -76,7 +76,7 @@ impl Handler for Gatherer {
             told.extend(self.told(tx, event).await.map_err(|error| (index, error))?);
         }
         let accounts: BTreeSet<Uuid> = told.iter().map(|(account, ..)| *account).collect();
-        // Heads are locked in the order of their accounts, by every feed's gatherer.
+        // In this order because who makes the first head of an account waits for whoever else makes it.
         for account in accounts.into_iter().take(AT_ONCE) {
             let of_it: Vec<&Told> = told.iter().filter(|(of, ..)| *of == account).collect();
             if chain_at_once(tx, account, &of_it).await.map_err(|error| (0, error))? {

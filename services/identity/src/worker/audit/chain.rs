@@ -138,3 +138,7 @@ pub(super) async fn chain_at_once(tx: &mut PgConnection, account: Uuid, told: &[
         Ok(false) | Err(_) => attempt.rollback().await.map(|()| false).map_err(Error::from),
     }
 }
+
+#[cfg(test)]
+#[path = "chain_tests.rs"]
+mod tests;

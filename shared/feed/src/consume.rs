@@ -25,7 +25,7 @@ const SILENCE: Duration = Duration::from_secs(15);
 /// next start reads them again.
 const PASSED_OVER: usize = 500;
 const PASSED_OVER_FOR: Duration = Duration::from_mins(10);
-/// No rest is longer.
+/// No rest is longer, so that a slow database does not make the feed later still.
 const LONGEST_REST: Duration = Duration::from_secs(1);
 /// So many events are applied at once at the least, if they are there.
 const ENOUGH: usize = 500;

@@ -32,7 +32,7 @@ const FEEDS: [(&str, &str); 5] = [
 /// Nobody waits for the log; a rush of sign-ins tells one thing at a time.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// It works a quarter of the time: after a rush the log follows a little later.
+/// It works a quarter of the time, as long as a batch takes no more than a third of a second: after a rush the log follows a little later.
 const LEISURE: u32 = 3;
 
 /// Chains that one transaction appends to, each under a savepoint, of which PostgreSQL keeps 64 at hand. What is told of more accounts

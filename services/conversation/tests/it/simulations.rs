@@ -205,6 +205,7 @@ async fn work(office: &Office, agents: &[Person], round: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_history_of_some_thousand_operations_at_the_same_time_is_reproduced_decision_by_decision() {
+    const KEPT: &str = "select count(*) from decisions";
     let office = Office::open(3).await;
     let mut agents = Vec::new();
     let mut inboxes: Vec<Inbox> = Vec::new();
@@ -215,12 +216,20 @@ async fn a_history_of_some_thousand_operations_at_the_same_time_is_reproduced_de
     let begun = SystemClock.now();
     let mut middle = begun;
     for chapter in 0..5_u64 {
-        let works = (0..8).map(async |lane| {
-            for round in 0..50 {
-                work(&office, &agents, chapter * 10_000 + lane * 1000 + round).await;
+        // How many operations make a decision depends on how fast the machine is: of each chapter there are some.
+        let enough = office.count(KEPT).await + 20;
+        for turn in 0.. {
+            let works = (0..8).map(async |lane| {
+                for round in 0..50 {
+                    work(&office, &agents, chapter * 1_000_000 + turn * 10_000 + lane * 1000 + round).await;
+                }
+            });
+            futures::future::join_all(works).await;
+            if office.count(KEPT).await > enough {
+                break;
             }
-        });
-        futures::future::join_all(works).await;
+            assert!(turn < 20, "fewer than 20 decisions of 8000 operations");
+        }
         // The settings change between the chapters: another limit, none, a member who leaves, one who is cut off.
         match chapter {
             0 => office.set_team(office.team, 2, |team| team.assignment_limit = 0),
@@ -233,8 +242,6 @@ async fn a_history_of_some_thousand_operations_at_the_same_time_is_reproduced_de
         }
     }
     let period = (begun, SystemClock.now());
-    let kept = office.count("select count(*) from decisions").await;
-    assert!(kept > 100, "{kept} decisions");
     eventually("the routing rests", LIMIT, async || {
         let before = office.count("select count(*) from transitions").await;
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -245,8 +252,8 @@ async fn a_history_of_some_thousand_operations_at_the_same_time_is_reproduced_de
     for from in [begun, middle] {
         let said = simulate(&office, &office.owner, (from, period.1), vec![]).await.unwrap();
         let result = said.of(office.team);
-        assert_eq!(result.reproduced, result.decisions, "from {from}");
-        assert!(said.differences.is_empty(), "from {from}: {:?}", said.differences);
+        let failed = || format!("from {from} (middle {middle}): {:?}", said.differences);
+        assert!(said.differences.is_empty() && result.reproduced == result.decisions, "{}\n{result:?}", failed());
     }
     let higher = SimulatedSettings { assignment_limit: Some(8), ..settings(office.team) };
     let said = simulate(&office, &office.owner, period, vec![higher]).await.unwrap();

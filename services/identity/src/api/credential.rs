@@ -99,6 +99,7 @@ impl Api {
     ) -> Result<ChangePasswordResponse, Fault> {
         let current = fields::take_password(&mut message.current_password);
         let new = fields::take_password(&mut message.new_password);
+        let confirmation = fields::take_password(&mut message.new_password_confirmation);
         let (account, id) = (caller.account_id, caller.user_id);
         let user = self.find(account, id).await?;
         let weaknesses = self.weaknesses(&new, &[&user.name, &user.email]).await?;
@@ -106,6 +107,7 @@ impl Api {
         let request_id = fields.request_id(&message.request_id);
         fields::required(&mut fields, "current_password", &current);
         fields::new_password(&mut fields, "new_password", &new, &weaknesses);
+        fields::confirmation(&mut fields, "new_password_confirmation", &confirmation, &new);
         fields.finish()?;
         let once = Once::new(account, &request_id, "ChangePassword", &message).by(caller.user_id);
         if let Some(answer) = answers::find(self.database.pool(), &once).await? {

@@ -34,6 +34,15 @@ pub fn new_password(fields: &mut Fields, field: &str, password: &Password, weakn
     }
 }
 
+/// A new password once more, exactly as it was typed the first time.
+pub fn confirmation(fields: &mut Fields, field: &str, value: &Password, password: &Password) {
+    if value.is_empty() {
+        fields.refuse(field, "FIELD_REQUIRED", &[]);
+    } else if value != password {
+        fields.refuse(field, "FIELD_CONFIRMATION", &[]);
+    }
+}
+
 /// Whether it is worth looking at how strong a password is.
 pub fn has_good_length(password: &Password) -> bool {
     (10..=256).contains(&password.chars().count())

@@ -40,6 +40,7 @@ impl House {
             request_id: ids::new_id().to_string(),
             current_password: PASSWORD.into(),
             new_password: "another horse, another battery".into(),
+            new_password_confirmation: "another horse, another battery".into(),
         };
         let mut credentials = CredentialServiceClient::new(self.world.to("identity"));
         credentials.change_password(member.says(request)).await.unwrap();

@@ -1,6 +1,6 @@
 //! A new password by the old one, by e-mail; and one's own sessions.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use diwan_proto::{
     access::v1::Role,
@@ -10,13 +10,16 @@ use diwan_proto::{
     },
 };
 use diwan_runtime::{Env, ids};
-use diwan_testkit::eventually;
+use diwan_testkit::{bad_fields, eventually};
 use diwan_transport::Transport;
 use futures::future::join_all;
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::{
     house::{House, LIMIT, Member, PASSWORD, refusal, refused},
+    sign_in::Path,
     throttle::{clock, from, house_at},
 };
 
@@ -31,6 +34,7 @@ fn change_request(current: &str) -> ChangePasswordRequest {
         request_id: ids::new_id().to_string(),
         current_password: current.into(),
         new_password: NEW.into(),
+        new_password_confirmation: NEW.into(),
     }
 }
 
@@ -117,12 +121,46 @@ async fn with_a_stolen_token_nobody_guesses_the_current_password() {
 }
 
 #[tokio::test]
+async fn a_confirmation_that_is_not_the_new_password_is_named_before_any_password_is_looked_at() {
+    let house = house_at(&clock(), Env::default()).await;
+    let owner = house.owner("mona@example.com").await;
+    let path = Path::of("ChangePassword");
+    let _recording = tracing::subscriber::set_default(tracing_subscriber::registry().with(path.clone()));
+    let told = async |confirmation: String, language: &str| {
+        let request =
+            ChangePasswordRequest { new_password_confirmation: confirmation, ..change_request("not her password") };
+        let mut request = owner.says(request);
+        request.metadata_mut().insert("accept-language", language.parse().unwrap());
+        let status = house.credentials().change_password(request).await.unwrap_err();
+        assert_eq!(bad_fields(&status), ["new_password_confirmation"]);
+        status.get_details_bad_request().unwrap().field_violations.remove(0)
+    };
+    assert_eq!(told(String::new(), "en").await.reason, "FIELD_REQUIRED");
+    let mut texts = HashSet::new();
+    // More often than a wrong password may be tried.
+    for language in ["ar", "en", "es", "pt"].repeat(3) {
+        for other in [format!("{NEW} "), NEW.to_uppercase()] {
+            let violation = told(other, language).await;
+            assert_eq!(violation.reason, "FIELD_CONFIRMATION");
+            texts.insert(violation.localized_message.unwrap().message);
+        }
+    }
+    assert_eq!(texts.len(), 4, "{texts:?}");
+    let steps = path.taken();
+    assert!(!steps.is_empty() && !steps.iter().any(|step| step == "argon2"), "{steps:?}");
+    house.credentials().change_password(owner.says(change_request(PASSWORD))).await.unwrap();
+    assert_eq!(path.taken().iter().filter(|step| *step == "argon2").count(), 2, "the old one and the new one");
+}
+
+#[tokio::test]
 async fn of_many_changes_at_once_from_one_password_one_counts() {
     let house = House::new().await;
     let owner = house.owner("mona@example.com").await;
     let answers = join_all((0..8).map(|index| {
         let new_password = format!("{NEW} {index}");
-        let request = owner.says(ChangePasswordRequest { new_password, ..change_request(PASSWORD) });
+        let new_password_confirmation = new_password.clone();
+        let request = ChangePasswordRequest { new_password, new_password_confirmation, ..change_request(PASSWORD) };
+        let request = owner.says(request);
         let mut credentials = house.credentials();
         tokio::spawn(async move { credentials.change_password(request).await.is_ok() })
     }))

@@ -117,6 +117,7 @@ async fn no_device_is_trusted_after_a_changed_factor_or_a_changed_password() {
         request_id: ids::new_id().to_string(),
         current_password: PASSWORD.into(),
         new_password: new.into(),
+        new_password_confirmation: new.into(),
     };
     CredentialServiceClient::new(house.world.to("identity")).change_password(owner.says(request)).await.unwrap();
     assert!(house.sign_in_on(&device, "mona@example.com", new).await.challenge.is_some());

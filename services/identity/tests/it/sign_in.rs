@@ -22,9 +22,23 @@ use crate::{
     throttle::{clock, house_at},
 };
 
-/// What happens within calls of `SignIn`, in its order: statements and runs of argon2.
-#[derive(Clone, Default)]
-struct Path(Arc<Mutex<Vec<String>>>);
+/// What happens within calls of a method, in its order: statements and runs of argon2.
+#[derive(Clone)]
+pub struct Path {
+    method: &'static str,
+    steps: Arc<Mutex<Vec<String>>>,
+}
+
+impl Path {
+    pub fn of(method: &'static str) -> Self {
+        Self { method, steps: Arc::default() }
+    }
+
+    /// What has happened since it was asked last.
+    pub fn taken(&self) -> Vec<String> {
+        std::mem::take(&mut *self.steps.lock().unwrap())
+    }
+}
 
 struct Field<'a>(&'a str, Option<String>);
 
@@ -42,15 +56,15 @@ fn field(attributes: &span::Attributes<'_>, name: &str) -> Option<String> {
     field.1.map(|value| value.trim_matches('"').to_owned())
 }
 
-struct WithinSignIn;
+struct Within;
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Path {
     fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, context: Context<'_, S>) {
         let span = context.span(id).unwrap();
-        if field(attributes, "rpc.method").as_deref() == Some("SignIn") {
-            span.extensions_mut().insert(WithinSignIn);
-        } else if span.scope().any(|span| span.extensions().get::<WithinSignIn>().is_some()) {
-            self.0.lock().unwrap().extend(field(attributes, "otel.name"));
+        if field(attributes, "rpc.method").as_deref() == Some(self.method) {
+            span.extensions_mut().insert(Within);
+        } else if span.scope().any(|span| span.extensions().get::<Within>().is_some()) {
+            self.steps.lock().unwrap().extend(field(attributes, "otel.name"));
         }
     }
 }
@@ -74,7 +88,7 @@ async fn whoever_is_refused_took_the_same_path_and_is_told_the_same() {
     house.deactivate(&owner, &gone.user.id).await.unwrap();
     let team = house.others.add_team(&owner.user.account_id);
     house.users().invite_user(owner.says(invite_request("invited@example.com", &team))).await.unwrap();
-    let path = Path::default();
+    let path = Path::of("SignIn");
     let _recording = tracing::subscriber::set_default(tracing_subscriber::registry().with(path.clone()));
     let mut taken = Vec::new();
     for (email, password) in [
@@ -85,7 +99,7 @@ async fn whoever_is_refused_took_the_same_path_and_is_told_the_same() {
         ("nobody@example.com", PASSWORD),
     ] {
         let status = house.sign_in(email, password).await.unwrap_err();
-        let steps = std::mem::take(&mut *path.0.lock().unwrap());
+        let steps = path.taken();
         taken.push((email, steps, told(&status)));
     }
     let (_, steps, (code, _, _, _)) = taken[0].clone();

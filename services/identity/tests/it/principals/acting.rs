@@ -24,6 +24,7 @@ async fn one_that_acts_for_a_user_is_that_user_until_he_is_taken_off_the_list() 
         request_id: id(),
         current_password: PASSWORD.into(),
         new_password: "another horse battery staple".into(),
+        new_password_confirmation: "another horse battery staple".into(),
     };
     let changed =
         CredentialServiceClient::new(house.world.to("identity")).change_password(bearing(&token, password)).await;

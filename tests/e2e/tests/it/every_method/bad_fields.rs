@@ -43,6 +43,7 @@ const UNCHECKED: &[(&str, &str, &str)] = &[
     ("BeginEnrolment", "*", "a challenge is known or not"),
     ("CompleteEnrolment", "*", "a challenge is known or not"),
     ("ChangePassword", "current_password", "it is right or not"),
+    ("ChangePassword", "new_password_confirmation", "it is the new password or not"),
     ("ResetPassword", "token", "a token is known or not"),
     ("RefreshSession", "refresh_token", "a token is good or refused"),
     ("AcceptInvitation", "token", "a token is known or not"),

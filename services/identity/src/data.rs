@@ -83,6 +83,7 @@ pub static DATA: Data = Data {
                 "name",
                 "first_name",
                 "last_name",
+                "phone",
                 "email",
                 "role",
                 "grants",

@@ -1,5 +1,6 @@
 //! The domain's types as messages.
 
+use diwan_access::User as Viewer;
 use diwan_feed::time::to_proto;
 use diwan_proto::identity::v1 as proto;
 use jiff::Timestamp;
@@ -30,7 +31,7 @@ pub fn account(account: &Account) -> proto::Account {
     }
 }
 
-/// A user.
+/// A user, as he himself and administrators see him.
 pub fn user(user: &User) -> proto::User {
     proto::User {
         id: user.id.to_string(),
@@ -46,7 +47,17 @@ pub fn user(user: &User) -> proto::User {
         first_name: user.profile.first_name.clone(),
         last_name: user.profile.last_name.clone(),
         picture_etag: user.profile.picture.as_ref().map(|picture| picture.large.clone()).unwrap_or_default(),
+        phone: user.profile.phone.as_ref().map(|phone| phone.as_str().to_owned()).unwrap_or_default(),
     }
+}
+
+/// A user as `viewer` sees him: the telephone numbers of others are for administrators.
+pub fn user_for(viewer: &Viewer, user: &User) -> proto::User {
+    let mut shown = self::user(user);
+    if !viewer.is_administrator() && viewer.user_id != user.id {
+        shown.phone.clear();
+    }
+    shown
 }
 
 /// An open invitation.

@@ -64,6 +64,11 @@ pub fn phone_number(fields: &mut Fields, field: &str, value: &str) -> Option<Pho
     number
 }
 
+/// The same where it may be left out: also `None` for an empty one.
+pub fn optional_phone_number(fields: &mut Fields, field: &str, value: &str) -> Option<PhoneNumber> {
+    if value.is_empty() { None } else { phone_number(fields, field, value) }
+}
+
 /// An IANA time zone, as the time zone database spells it.
 pub fn time_zone(fields: &mut Fields, field: &str, value: &str) -> String {
     let zone = TimeZone::get(value).ok().filter(|zone| !zone.is_unknown());

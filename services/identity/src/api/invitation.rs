@@ -100,7 +100,10 @@ impl Api {
             epoch: 0,
             version: 1,
             created_at: self.clock.now(),
-            profile: Profile::default(),
+            profile: Profile {
+                phone: fields::optional_phone_number(&mut fields, "phone", &message.phone),
+                ..Profile::default()
+            },
         };
         fields.finish()?;
         Ok((request_id, user, teams))

@@ -18,10 +18,10 @@ use sqlx::PgConnection;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Api, encode};
+use super::{Api, encode, fields};
 use crate::{
     data::PICTURES,
-    domain::{Picture, Profile, User},
+    domain::{PhoneNumber, Picture, Profile, User},
     error::Error,
     events,
     store::{
@@ -35,7 +35,8 @@ const LONGEST_CALL: Duration = Duration::from_hours(1);
 const FIRST_NAME: &str = "first_name";
 const LAST_NAME: &str = "last_name";
 const LANGUAGE: &str = "language";
-const CHANGEABLE: [&str; 3] = [FIRST_NAME, LAST_NAME, LANGUAGE];
+const PHONE: &str = "phone";
+const CHANGEABLE: [&str; 4] = [FIRST_NAME, LAST_NAME, LANGUAGE, PHONE];
 
 #[tonic::async_trait]
 impl ProfileService for Api {
@@ -192,8 +193,9 @@ async fn locked(tx: &mut PgConnection, account: Uuid, id: Uuid) -> Result<User, 
 /// The content of a picture counts, not where it is kept.
 fn is_same(before: &User, after: &User) -> bool {
     let said = |user: &User| {
-        let Profile { first_name, last_name, picture } = user.profile.clone();
-        (first_name, last_name, picture.map(|picture| (picture.large, picture.small)), user.name.clone(), user.language)
+        let Profile { first_name, last_name, phone, picture } = user.profile.clone();
+        let picture = picture.map(|picture| (picture.large, picture.small));
+        (first_name, last_name, phone, picture, user.name.clone(), user.language)
     };
     said(before) == said(after)
 }
@@ -207,6 +209,8 @@ struct Changes {
     first_name: Option<String>,
     last_name: Option<String>,
     language: Option<Language>,
+    #[expect(clippy::option_option, reason = "whether it is to be changed, and whether he has one afterwards")]
+    phone: Option<Option<PhoneNumber>>,
 }
 
 impl Changes {
@@ -214,6 +218,7 @@ impl Changes {
         let profile = Profile {
             first_name: self.first_name.clone().unwrap_or_else(|| user.profile.first_name.clone()),
             last_name: self.last_name.clone().unwrap_or_else(|| user.profile.last_name.clone()),
+            phone: self.phone.clone().unwrap_or_else(|| user.profile.phone.clone()),
             picture: user.profile.picture.clone(),
         };
         User {
@@ -238,5 +243,6 @@ fn changes(fields: &mut Fields, profile: &proto::Profile, mask: Option<&FieldMas
         first_name: named(FIRST_NAME).then(|| fields.line("profile.first_name", &profile.first_name, 1..=100)),
         last_name: named(LAST_NAME).then(|| fields.line("profile.last_name", &profile.last_name, 0..=99)),
         language: named(LANGUAGE).then(|| fields.language("profile.language", &profile.language)),
+        phone: named(PHONE).then(|| fields::optional_phone_number(fields, "profile.phone", &profile.phone)),
     }
 }

@@ -1,6 +1,6 @@
 //! The members of an account.
 
-use diwan_access::{account, user, viewer};
+use diwan_access::{User as Viewer, user, viewer};
 use diwan_fault::{Fault, Fields};
 use diwan_proto::identity::v1::{
     AcceptInvitationRequest, AcceptInvitationResponse, DeactivateUserRequest, DeactivateUserResponse, GetUserRequest,
@@ -35,12 +35,12 @@ impl UserService for Api {
         let id = fields.optional_uuid("user_id", &request.get_ref().user_id).unwrap_or(caller.user_id);
         fields.finish()?;
         let user = self.find(caller.account_id, id).await.map_err(Fault::from)?;
-        Ok(Response::new(GetUserResponse { user: Some(encode::user(&user)) }))
+        Ok(Response::new(GetUserResponse { user: Some(encode::user_for(&caller, &user)) }))
     }
 
     async fn list_users(&self, request: Request<ListUsersRequest>) -> Result<Response<ListUsersResponse>, Status> {
-        let account = account(&request)?;
-        Ok(Response::new(self.list(account, &request.into_inner()).await?))
+        let caller = viewer(&request)?;
+        Ok(Response::new(self.list(&caller, &request.into_inner()).await?))
     }
 
     async fn deactivate_user(
@@ -61,13 +61,15 @@ impl UserService for Api {
 }
 
 impl Api {
-    async fn list(&self, account: Uuid, message: &ListUsersRequest) -> Result<ListUsersResponse, Fault> {
+    async fn list(&self, caller: &Viewer, message: &ListUsersRequest) -> Result<ListUsersResponse, Fault> {
+        let account = caller.account_id;
         let mut fields = Fields::new();
         let page = Page::<(Timestamp, Uuid)>::read(&mut fields, &("ListUsers", account), message.page.as_ref());
         fields.finish()?;
         let mut connection = self.database.pool().acquire().await.map_err(Error::from)?;
         let found = users::list(&mut connection, account, None, page.after(), page.limit()).await?;
         let (users, info) = page.finish(found, |user| (user.created_at, user.id));
-        Ok(ListUsersResponse { users: users.iter().map(encode::user).collect(), page: Some(info) })
+        let users = users.iter().map(|user| encode::user_for(caller, user)).collect();
+        Ok(ListUsersResponse { users, page: Some(info) })
     }
 }

@@ -2,13 +2,17 @@
 
 use uuid::Uuid;
 
-/// Names and picture of a user.
+use super::PhoneNumber;
+
+/// Names, telephone number and picture of a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
     /// First name; empty until he has set it himself.
     pub first_name: String,
     /// Last name; may stay empty.
     pub last_name: String,
+    /// How colleagues reach him. Nobody has confirmed it, so nothing that proves who he is may go there.
+    pub phone: Option<PhoneNumber>,
     /// His picture.
     pub picture: Option<Picture>,
 }
@@ -39,8 +43,11 @@ mod tests {
 
     #[test]
     fn a_full_name_needs_a_first_name_and_no_last_one() {
-        let named =
-            |first: &str, last: &str| Profile { first_name: first.into(), last_name: last.into(), picture: None };
+        let named = |first: &str, last: &str| Profile {
+            first_name: first.into(),
+            last_name: last.into(),
+            ..Profile::default()
+        };
         assert_eq!(named("Ann", "Lee").full_name().as_deref(), Some("Ann Lee"));
         assert_eq!(named("Ann", "").full_name().as_deref(), Some("Ann"));
         assert_eq!(named("", "Lee").full_name(), None);

@@ -5,15 +5,18 @@ use sqlx::PgConnection;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::{domain::User, error::Error};
+use crate::{
+    domain::{PhoneNumber, User},
+    error::Error,
+};
 
-/// Writes names, language and picture. The row must be locked.
+/// Writes names, language, telephone number and picture. The row must be locked.
 pub async fn update(tx: &mut PgConnection, user: &User) -> Result<(), Error> {
     let place = user.profile.picture.as_ref().and_then(|picture| picture.place);
     let (large, small) = user.profile.picture.as_ref().map(|picture| (&*picture.large, &*picture.small)).unzip();
     sqlx::query!(
         "update users set name = $3, first_name = $4, last_name = $5, language = $6, picture_large = $7, picture_small = $8,
-                          picture_id = $9, version = $10
+                          picture_id = $9, version = $10, phone = $11
          where account_id = $1 and id = $2",
         user.account_id,
         user.id,
@@ -25,6 +28,7 @@ pub async fn update(tx: &mut PgConnection, user: &User) -> Result<(), Error> {
         small,
         place,
         user.version,
+        user.profile.phone.as_ref().map(PhoneNumber::as_str),
     )
     .execute(tx)
     .instrument(span("update profile"))

@@ -13,7 +13,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::{
-    domain::{Picture, Profile, User},
+    domain::{PhoneNumber, Picture, Profile, User},
     error::Error,
 };
 
@@ -32,6 +32,7 @@ struct Row {
     created_at: jiff_sqlx::Timestamp,
     first_name: String,
     last_name: String,
+    phone: Option<String>,
     picture_large: Option<String>,
     picture_small: Option<String>,
     picture_id: Option<Uuid>,
@@ -58,6 +59,10 @@ impl TryFrom<Row> for User {
             profile: Profile {
                 first_name: row.first_name,
                 last_name: row.last_name,
+                phone: row
+                    .phone
+                    .map(|phone| PhoneNumber::read(&phone).ok_or(Error::Unreadable("phone")))
+                    .transpose()?,
                 picture: row.picture_large.zip(row.picture_small).map(|(large, small)| Picture {
                     large,
                     small,
@@ -77,8 +82,8 @@ pub async fn insert(tx: &mut PgConnection, user: &User, password_hash: Option<&s
     let grants: Vec<String> = user.grants.iter().map(|grant| grant.as_str_name().to_owned()).collect();
     sqlx::query!(
         "insert into users (account_id, id, name, email, role, grants, language, state, password_hash, epoch, version,
-                            created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                            created_at, phone)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         user.account_id,
         user.id,
         user.name,
@@ -91,6 +96,7 @@ pub async fn insert(tx: &mut PgConnection, user: &User, password_hash: Option<&s
         user.epoch,
         user.version,
         user.created_at.to_sqlx() as _,
+        user.profile.phone.as_ref().map(PhoneNumber::as_str),
     )
     .execute(tx)
     .instrument(span("insert user"))
@@ -159,7 +165,7 @@ pub async fn find(tx: &mut PgConnection, account: Uuid, id: Uuid) -> Result<Opti
         Row,
         r#"select id, account_id, name, email, role, grants, language, state, password_hash is not null as "has_password!",
                   epoch, version, created_at as "created_at: jiff_sqlx::Timestamp",
-                  first_name, last_name, picture_large, picture_small, picture_id
+                  first_name, last_name, phone, picture_large, picture_small, picture_id
            from users where account_id = $1 and id = $2"#,
         account,
         id,
@@ -228,7 +234,7 @@ pub async fn list(
         Row,
         r#"select id, account_id, name, email, role, grants, language, state, password_hash is not null as "has_password!",
                   epoch, version, created_at as "created_at: jiff_sqlx::Timestamp",
-                  first_name, last_name, picture_large, picture_small, picture_id
+                  first_name, last_name, phone, picture_large, picture_small, picture_id
            from users
            where account_id = $1 and ($2::timestamptz is null or (created_at, id) > ($2, $3))
                  and ($5::text is null or state = $5)

@@ -51,7 +51,7 @@ impl House {
     }
 
     /// The entries of a method, the newest first, once there are `count`.
-    async fn entries_of(&self, reader: &Member, method: &str, count: usize) -> Vec<AuditEntry> {
+    pub async fn entries_of(&self, reader: &Member, method: &str, count: usize) -> Vec<AuditEntry> {
         let filter = AuditFilter { method: method.into(), ..AuditFilter::default() };
         eventually("the entries stand in the log", LIMIT, async || {
             Some(self.audit(reader, filter.clone()).await.unwrap()).filter(|entries| entries.len() >= count)

@@ -138,7 +138,7 @@ impl House {
         .await
     }
 
-    async fn download(&self, member: &Member, id: &str, offset: i64) -> Result<Vec<u8>, Status> {
+    pub async fn download(&self, member: &Member, id: &str, offset: i64) -> Result<Vec<u8>, Status> {
         self.download_by(PASSWORD, member, id, offset).await
     }
 

@@ -83,6 +83,7 @@ pub fn invite_request(email: &str, team: &str) -> InviteUserRequest {
         grants: vec![],
         team_ids: vec![team.into()],
         language: String::new(),
+        phone: String::new(),
     }
 }
 

@@ -184,6 +184,7 @@ async fn every_bad_field_of_an_invitation_is_named_at_once() {
         grants: vec![Grant::Campaigns.into(), 0, 77],
         team_ids: vec![ids::new_id().to_string(), "sales".into()],
         language: "english".into(),
+        phone: "01001234567".into(),
     };
     let status = house.users().invite_user(owner.says(bad)).await.unwrap_err();
     let named: BTreeSet<_> = status
@@ -193,7 +194,8 @@ async fn every_bad_field_of_an_invitation_is_named_at_once() {
         .into_iter()
         .map(|violation| violation.field)
         .collect();
-    let expected = ["request_id", "name", "email", "role", "grants[1]", "grants[2]", "team_ids[1]", "language"];
+    let expected =
+        ["request_id", "name", "email", "role", "grants[1]", "grants[2]", "team_ids[1]", "language", "phone"];
     assert_eq!(named, BTreeSet::from(expected.map(str::to_owned)));
     let bare = InviteUserRequest { team_ids: vec![], ..invite_request("omar@example.com", "") };
     let status = house.users().invite_user(owner.says(bare)).await.unwrap_err();

@@ -23,6 +23,7 @@ mod mail;
 mod open_invitations;
 mod operators;
 mod ownership;
+mod phones;
 mod principals;
 mod profiles;
 mod replaced_exports;

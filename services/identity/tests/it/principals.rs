@@ -57,7 +57,7 @@ fn secret_for(principal: &str) -> AddPrincipalCredentialRequest {
     AddPrincipalCredentialRequest { request_id, principal_id: principal.into(), password, ..Default::default() }
 }
 
-fn act_for(principal: &str, users: &[&str]) -> SetActingForRequest {
+pub fn act_for(principal: &str, users: &[&str]) -> SetActingForRequest {
     SetActingForRequest {
         request_id: id(),
         principal_id: principal.into(),
@@ -76,16 +76,16 @@ impl House {
         ServicePrincipalServiceClient::new(self.world.to("identity"))
     }
 
-    async fn principal(&self, by: &Member, scopes: &[&str]) -> ServicePrincipal {
+    pub async fn principal(&self, by: &Member, scopes: &[&str]) -> ServicePrincipal {
         let created = self.principals().create_service_principal(by.says(create(scopes))).await;
         created.unwrap().into_inner().principal.unwrap()
     }
 
-    async fn add_secret(&self, by: &Member, principal: &str) -> AddPrincipalCredentialResponse {
+    pub async fn add_secret(&self, by: &Member, principal: &str) -> AddPrincipalCredentialResponse {
         self.principals().add_principal_credential(by.says(secret_for(principal))).await.unwrap().into_inner()
     }
 
-    async fn exchange(
+    pub async fn exchange(
         &self,
         credential: &str,
         account: &str,

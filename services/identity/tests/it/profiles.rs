@@ -25,11 +25,11 @@ use crate::{
 };
 
 impl House {
-    fn profiles(&self) -> ProfileServiceClient<Transport> {
+    pub fn profiles(&self) -> ProfileServiceClient<Transport> {
         ProfileServiceClient::new(self.world.to("identity"))
     }
 
-    async fn describe(&self, member: &Member, profile: Profile, paths: &[&str]) -> Result<User, Status> {
+    pub async fn describe(&self, member: &Member, profile: Profile, paths: &[&str]) -> Result<User, Status> {
         let request = UpdateProfileRequest {
             request_id: ids::new_id().to_string(),
             profile: Some(profile),
@@ -57,7 +57,7 @@ pub fn png(side: u32, shade: u8) -> Vec<u8> {
 }
 
 fn profile(first: &str, last: &str) -> Profile {
-    Profile { first_name: first.into(), last_name: last.into(), language: "pt".into() }
+    Profile { first_name: first.into(), last_name: last.into(), language: "pt".into(), ..Profile::default() }
 }
 
 #[tokio::test]
@@ -93,7 +93,8 @@ async fn a_person_changes_what_the_mask_names_and_the_others_learn_his_name() {
 async fn a_profile_that_cannot_be_is_refused_field_by_field() {
     let house = House::new().await;
     let owner = house.owner("mona@example.com").await;
-    let bad = Profile { first_name: String::new(), last_name: "x".repeat(100), language: "fr".into() };
+    let bad =
+        Profile { first_name: String::new(), last_name: "x".repeat(100), language: "fr".into(), ..Profile::default() };
     let refused = house.describe(&owner, bad.clone(), &["first_name", "last_name", "language"]).await.unwrap_err();
     assert_eq!(bad_fields(&refused), ["profile.first_name", "profile.last_name", "profile.language"]);
     for paths in [&["email"][..], &[]] {

@@ -124,6 +124,7 @@ async fn invite(owner: &Person, name: &str, email: &str, language: &str, teams: 
         grants: Vec::new(),
         team_ids: teams.iter().map(|team| team.id.clone()).collect(),
         language: language.into(),
+        phone: String::new(),
     };
     UserServiceClient::new(owner.way()).invite_user(request).await?;
     Ok(())

@@ -116,6 +116,7 @@ pub async fn colleague(fresh: &Fresh, door: &Door, owner: &Person, role: Role, g
         grants: grants.iter().map(|grant| i32::from(*grant)).collect(),
         team_ids: vec![first_team(owner).await],
         language: "en".into(),
+        phone: String::new(),
     };
     UserServiceClient::new(owner.way()).invite_user(request).await.unwrap();
     let token = eventually("the invitation arrives", LIMIT, async || invitation(fresh, &email)).await;

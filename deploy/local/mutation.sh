@@ -62,8 +62,8 @@ conversation: a reassignment ; lock_tests::work ; from reassignments where| for 
 conversation: the hours of a shift that begins ; lock_tests::work ; changes_at <= \$3|for no key update|
 conversation: the unanswered ; lock_tests::work ; unanswered_since as| for no key update|
 conversation: what waits long ; lock_tests::work ; set wait_alerted = true|for no key update of c skip locked|
-conversation: turns of bots ; lock_tests::work ; select t.conversation_id from bot_turns|for update of t skip locked|
-conversation: a claim of a turn ; lock_tests::lists ; select from bot_turns| for update|
+conversation: turns of bots ; lock_tests::work ; from bot_turns t where account_id|for update of t skip locked|
+conversation: a claim of a turn ; lock_tests::lists ; from bot_turns t where account_id|conversation_id = \$2 for update|conversation_id = \$2
 conversation: a bot that changes ; lock_tests::lists ; from bots where account_id|id = \$2 for update|id = \$2
 conversation: a bot that something starts with ; lock_tests::lists ; from bots where account_id|id = \$2 for share|id = \$2
 conversation: the list of rules ; lock_tests::lists ; insert into routing_lists|$nothing

@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
 use diwan_access::principal;
@@ -73,7 +72,6 @@ impl BotTurnService for Api {
         let most = fields.number("max_turns", message.max_turns, 1..=MOST_TURNS);
         let lease = fields.number("lease_seconds", message.lease_seconds, 1..=LONGEST_LEASE);
         fields.finish()?;
-        let lease = Duration::from_secs(u64::try_from(lease).unwrap_or(1));
         let once = once(caller, &request_id, "ClaimBotTurns", &message);
         let now = self.0.clock.now();
         let claim = async |tx: &mut PgConnection| {
@@ -190,7 +188,7 @@ async fn shown(
         shown.push(BotTurn {
             conversation: Some(conversation.to_proto(account)?),
             message: last.remove(&turn.conversation_id).map(|message| message.to_proto()).transpose()?,
-            waiting: turn.waiting(),
+            waiting: turn.turns().waiting(),
             hand_over_at: time(turn.due_at).map(to_proto),
             claimed_until: time(turn.claimed_until).filter(|until| *until > now).map(to_proto),
         });

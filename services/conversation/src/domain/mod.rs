@@ -14,6 +14,7 @@ pub mod simulation;
 pub mod state;
 pub mod text;
 pub mod thread;
+pub mod turns;
 pub mod unanswered;
 pub mod view;
 

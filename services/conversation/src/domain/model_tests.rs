@@ -1,6 +1,8 @@
 //! The whole of routing without a database, in random order: after every step each promise of it holds. A failure is shrunk to the few
 //! steps that it needs.
 
+#[path = "model/bots.rs"]
+mod bots;
 #[path = "model/people.rs"]
 mod people;
 #[path = "model/promises.rs"]
@@ -14,12 +16,13 @@ use proptest::{prelude::*, sample::Index, test_runner::Config};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
 use self::{
-    people::{Bulk, Target},
+    bots::{Talk, Turn, bots_keep_nothing},
+    people::{Bulk, Closer, Target},
     promises::{
         assignments_are_fair, counters_equal_a_recount, everything_is_with_an_active_team,
         nobody_idles_while_something_waits, who_holds_one_may,
     },
-    ways::{Content, Exit, enquiry, topic_ids},
+    ways::{Content, enquiry, topic_ids},
     world::{Conversation, World},
 };
 use super::{
@@ -35,8 +38,7 @@ const TOPICS: usize = 3;
 #[derive(Clone, Debug)]
 enum Step {
     Arrive { own: Option<usize>, topics: Vec<usize>, country: bool, sticky: Option<usize> },
-    BotHandsOver { which: Index, to: Option<usize>, topics: Vec<usize>, sticky: Option<usize> },
-    BotFails(Index),
+    Turn { which: Index, turn: Turn },
     Bot { enabled: bool },
     Take { which: Index, user: usize },
     HandOver { which: Index, to: Target },
@@ -46,7 +48,7 @@ enum Step {
     Rule { place: Index, content: Content },
     Unrule(Index),
     Reorder(Index, Index),
-    Close(Index),
+    Close { which: Index, by: Closer },
     Reopen(Index),
     Snooze(Index),
     Wake(Index),
@@ -59,6 +61,7 @@ enum Step {
     Limit { team: usize, limit: Option<i32> },
     Hours { team: usize, open: bool },
     Reassigns { team: usize, reassigns: bool },
+    Mandatory { team: usize, mandatory: bool },
     Archive { team: usize, to: usize },
     Unarchive { team: usize },
 }
@@ -75,8 +78,15 @@ impl ReferenceStateMachine for Steps {
     }
 
     fn transitions((): &()) -> BoxedStrategy<Step> {
-        prop_oneof![8 => in_queues(), 9 => of_conversations(), 6 => of_people(), 4 => of_teams(), 2 => of_rules()]
-            .boxed()
+        prop_oneof![
+            8 => in_queues(),
+            9 => of_conversations(),
+            8 => (any::<Index>(), bots::turn()).prop_map(|(which, turn)| Step::Turn { which, turn }),
+            6 => of_people(),
+            4 => of_teams(),
+            2 => of_rules(),
+        ]
+        .boxed()
     }
 
     fn apply((): (), _: &Step) {}
@@ -98,6 +108,10 @@ fn target() -> impl Strategy<Value = Target> {
     (prop::option::of(0..TEAMS), prop::option::of(0..USERS)).prop_map(|(team, user)| Target { team, user })
 }
 
+fn closer() -> impl Strategy<Value = Closer> {
+    prop_oneof![2 => Just(Closer::Administrator), 2 => Just(Closer::Holder), 1 => (0..USERS).prop_map(Closer::Member)]
+}
+
 fn in_queues() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (prop::option::weighted(0.8, 0..TEAMS), topics(), any::<bool>(), sticky())
@@ -113,11 +127,8 @@ fn of_conversations() -> impl Strategy<Value = Step> {
         3 => (any::<Index>(), target()).prop_map(|(which, to)| Step::HandOver { which, to }),
         1 => (prop::option::of(0..USERS), prop::option::of(0..TEAMS), any::<bool>(), target())
             .prop_map(|(holder, team, queued, to)| Step::Reassign(Bulk { holder, team, queued, to })),
-        3 => any::<Index>().prop_map(Step::Close),
+        4 => (any::<Index>(), closer()).prop_map(|(which, by)| Step::Close { which, by }),
         1 => any::<Index>().prop_map(Step::Reopen),
-        2 => (any::<Index>(), prop::option::of(0..TEAMS), topics(), sticky())
-            .prop_map(|(which, to, topics, sticky)| Step::BotHandsOver { which, to, topics, sticky }),
-        1 => any::<Index>().prop_map(Step::BotFails),
         1 => any::<Index>().prop_map(Step::Snooze),
         1 => any::<Index>().prop_map(Step::Wake),
         3 => any::<Index>().prop_map(Step::Unanswered),
@@ -160,6 +171,7 @@ fn of_teams() -> impl Strategy<Value = Step> {
         3 => (0..TEAMS, prop::option::of(1..4_i32)).prop_map(|(team, limit)| Step::Limit { team, limit }),
         2 => (0..TEAMS, prop::bool::weighted(0.6)).prop_map(|(team, open)| Step::Hours { team, open }),
         1 => (0..TEAMS, any::<bool>()).prop_map(|(team, reassigns)| Step::Reassigns { team, reassigns }),
+        1 => (0..TEAMS, any::<bool>()).prop_map(|(team, mandatory)| Step::Mandatory { team, mandatory }),
         1 => (0..TEAMS, 0..TEAMS).prop_map(|(team, to)| Step::Archive { team, to }),
         1 => (0..TEAMS).prop_map(|team| Step::Unarchive { team }),
     ]
@@ -179,6 +191,9 @@ impl StateMachineTest for Office {
         world.tick();
         happen(&mut world, step);
         world.route();
+        while world.time_out() {
+            world.route();
+        }
         world
     }
 
@@ -188,6 +203,7 @@ impl StateMachineTest for Office {
         assignments_are_fair(world);
         everything_is_with_an_active_team(world);
         who_holds_one_may(world);
+        bots_keep_nothing(world);
     }
 }
 
@@ -200,6 +216,7 @@ fn happen(world: &mut World, step: Step) {
                 world.give_back(number, agent);
             }
         }
+        Step::Turn { which, turn } => world.turn(which, turn),
         Step::Reassign(bulk) => world.reassign(bulk),
         Step::Rule { place, content } => world.add_rule(place.index(world.rules.len() + 1), &content),
         Step::Unrule(rule) if !world.rules.is_empty() => drop(world.rules.remove(rule.index(world.rules.len()))),
@@ -239,6 +256,7 @@ fn happen(world: &mut World, step: Step) {
         Step::Member { team, user, member } => join_or_leave(world, team, user, member),
         Step::Limit { team, limit } => limited(world, team, limit),
         Step::Hours { team, open } => world.teams[team].open = open,
+        Step::Mandatory { team, mandatory } => world.teams[team].mandatory = mandatory,
         Step::Reassigns { team, reassigns } => world.teams[team].reassigns = reassigns,
         Step::Archive { team, to } if world.teams[team].archived_to.is_none() && world.heir(to) != team => {
             let to = world.heir(to);
@@ -264,6 +282,7 @@ fn arrive(world: &mut World, own: Option<usize>, (topics, country): (&[usize], b
         version: 1,
         asked: vec![],
         enquiry: Enquiry { topics: way.topics, ..asked },
+        talk: way.bot.then(|| Talk::begin(world.now)),
     });
     world.conversations.len() - 1
 }
@@ -271,9 +290,7 @@ fn arrive(world: &mut World, own: Option<usize>, (topics, country): (&[usize], b
 fn to_conversation(world: &mut World, step: Step) {
     let (Step::Take { which, .. }
     | Step::HandOver { which, .. }
-    | Step::BotHandsOver { which, .. }
-    | Step::BotFails(which)
-    | Step::Close(which)
+    | Step::Close { which, .. }
     | Step::Reopen(which)
     | Step::Snooze(which)
     | Step::Wake(which)
@@ -294,17 +311,10 @@ fn to_conversation(world: &mut World, step: Step) {
         (Step::Take { user, .. }, State::Bot | State::Queued | State::Open) if world.users[user].enabled => {
             world.hold(number, user);
         }
-        (Step::BotHandsOver { to, topics, sticky, .. }, State::Bot) => {
-            world.leave_bot(number, to.map_or(Exit::Rules(topics), Exit::Team));
-            if let Some(agent) = sticky {
-                world.give_back(number, agent);
-            }
-        }
-        (Step::BotFails(_), State::Bot) => world.leave_bot(number, Exit::Prospective),
         (Step::HandOver { to, .. }, State::Bot | State::Queued | State::Open | State::Snoozed) => {
             world.hand_over(number, to);
         }
-        (Step::Close(_), State::Bot | State::Queued | State::Open | State::Snoozed) => world.close(number),
+        (Step::Close { by, .. }, _) => world.close_by(number, by),
         (Step::Snooze(_), State::Open) => world.snooze(number),
         (Step::Reopen(_), State::Closed) | (Step::Wake(_), State::Snoozed) => {
             // A closed one reopens with whatever team is active in its team's place.

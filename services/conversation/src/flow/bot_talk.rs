@@ -4,9 +4,6 @@
 //! its time that come at once, one goes first, and the others look again at what it left. The bot's row is shared before: it is not
 //! disabled between the look at it and the commit.
 
-use std::time::Duration;
-
-use diwan_runtime::clock::after;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -24,6 +21,7 @@ use crate::{
         scope::Facts,
         state::{Cause, State},
         text::language,
+        turns::{Claim, Turns},
     },
     store::{
         Tx, archive,
@@ -62,7 +60,7 @@ pub async fn start(
     text: &str,
     now: Timestamp,
 ) -> Result<Option<Team>, Error> {
-    bot_turns::begin(tx, account, (found.id, bot.id), wait(bot.answer_seconds, now)).await?;
+    bot_turns::begin(tx, account, (found.id, bot.id), bot.waits().answer(now)).await?;
     match &bot.menu {
         Some(menu) => step(tx, account, (found, bot), menu.begin(language(text)), now).await,
         None => Ok(None),
@@ -80,11 +78,12 @@ pub async fn heard(
     if !bot.enabled {
         return leave(tx, account, &found, Exit::of(Cause::BotFailed), now).await.map(|(_, team)| team);
     }
-    bot_turns::wrote(tx, account, found.id, wait(bot.answer_seconds, now)).await?;
-    let turn = bot_turns::find(&mut *tx, account, found.id).await?.ok_or(Error::NotWithBot)?;
+    let turn = bot_turns::lock(tx, account, found.id).await?.ok_or(Error::NotWithBot)?;
+    let turns = turn.turns().wrote(bot.waits(), now);
+    bot_turns::save(tx, account, found.id, turns).await?;
     match &bot.menu {
         Some(menu) => step(tx, account, (found, bot), menu.answered(&turn.place(bot), text), now).await,
-        None if turn.turn > MOST_QUESTIONS => {
+        None if turns.begun > MOST_QUESTIONS => {
             leave(tx, account, &found, Exit::of(Cause::BotFailed), now).await.map(|(_, team)| team)
         }
         None => Ok(None),
@@ -102,7 +101,7 @@ async fn step(
     match step {
         Step::Ask(place, question) => {
             reply::say(tx, account, &found, author, &question, now).await?;
-            bot_turns::asked(tx, account, found.id, (&place, bot.version), patience(bot, now)).await?;
+            bot_turns::asked(tx, account, found.id, (&place, bot.version), bot.waits().patience(now)).await?;
             Ok(None)
         }
         Step::HandOver(team, topics, farewell) => {
@@ -123,10 +122,9 @@ pub async fn time_out(tx: &mut Tx, account: Uuid, id: Uuid, now: Timestamp) -> R
     // The conversation first: whatever changes the turn after this look raises its version.
     let Some(found) = conversations::load(tx, account, &[id]).await?.pop() else { return Ok(None) };
     let turn = bot_turns::find(&mut *tx, account, id).await?;
-    let Some(turn) = turn.filter(|turn| turn.is_due(now)) else { return Ok(None) };
+    let Some(turn) = turn.filter(|turn| turn.turns().is_due(now)) else { return Ok(None) };
     let enabled = bots::find(&mut *tx, account, turn.bot_id).await?.is_some_and(|bot| bot.enabled);
-    let cause = if turn.waiting() || !enabled { Cause::BotFailed } else { Cause::CustomerSilent };
-    leave(tx, account, &found, Exit::of(cause), now).await.map(|(_, team)| team)
+    leave(tx, account, &found, Exit::of(turn.turns().ends(enabled)), now).await.map(|(_, team)| team)
 }
 
 /// Where a conversation goes from its bot.
@@ -197,10 +195,8 @@ pub async fn leave(
     if !bot_turns::leave(tx, account, (found.id, found.version), &leaving, now).await? {
         return Err(lost_race(tx).await);
     }
-    if let Some(claim) = exit.claim
-        && !bot_turns::hold_claim(tx, account, (found.id, claim)).await?
-    {
-        return Err(lost_race(tx).await);
+    if let Some(claim) = exit.claim {
+        hold(tx, account, (found.id, claim), now).await?;
     }
     if priority != was {
         history::priority(tx, account, (team, found.id), (was, priority), now).await?;
@@ -219,6 +215,20 @@ pub async fn leave(
     let waiting = Facts { state: State::Queued, team, holder: None };
     let why = Why { decision, ..Why::of(Cause::StickyOwner) };
     Ok((changed(tx, account, (found.id, waiting), why, now).await?, None))
+}
+
+/// Holds a claim until this transaction ends, unless it has gone to somebody else meanwhile. The conversation is locked by the caller.
+pub async fn hold(
+    tx: &mut Tx,
+    account: Uuid,
+    (conversation, claim): (Uuid, Uuid),
+    now: Timestamp,
+) -> Result<(Turns, Claim), Error> {
+    let turns = bot_turns::lock(tx, account, conversation).await?.map(|turn| turn.turns());
+    match turns.and_then(|turns| Some((turns, turns.claimed_by(claim, now)?))) {
+        Some(held) => Ok(held),
+        None => Err(lost_race(tx).await),
+    }
 }
 
 async fn changed(
@@ -258,14 +268,4 @@ pub fn union(known: &[Uuid], more: &[Uuid]) -> Vec<Uuid> {
     all.sort_unstable();
     all.dedup();
     all
-}
-
-/// For how long the bot waits for the customer.
-pub fn patience(bot: &Bot, now: Timestamp) -> Option<Timestamp> {
-    wait(Some(bot.patience_seconds).filter(|seconds| *seconds > 0), now)
-}
-
-/// A time so many seconds ahead.
-pub fn wait(seconds: Option<i32>, now: Timestamp) -> Option<Timestamp> {
-    seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(|seconds| after(now, Duration::from_secs(seconds)))
 }

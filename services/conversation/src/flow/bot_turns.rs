@@ -1,16 +1,13 @@
 //! What an external bot does with its turns. A claim is good for one turn, for as long as it lasts, and for nothing after: it is looked at
 //! when the call begins, and held when the conversation changes.
 
-use std::time::Duration;
-
 use diwan_runtime::ids;
 use jiff::Timestamp;
-use jiff_sqlx::Timestamp as SqlTimestamp;
 use uuid::Uuid;
 
 use super::{
     Team,
-    bot_talk::{self, Exit, To, patience, union, wait},
+    bot_talk::{self, Exit, To, hold, union},
     notes,
     reply::{self, Author},
 };
@@ -19,6 +16,7 @@ use crate::{
     domain::{
         scope::Facts,
         state::{Cause, State},
+        turns::{self, Turns},
     },
     store::{
         Tx,
@@ -65,11 +63,11 @@ pub struct Claimed {
 }
 
 /// Claims turns, as many as fit into an answer: what a client cannot read would be lost to everybody until the lease ends. `None`: there
-/// are none.
+/// are none. The lease is in seconds.
 pub async fn claim(
     tx: &mut Tx,
     Principal { account, id: principal }: Principal,
-    (most, lease): (i64, Duration),
+    (most, lease): (i64, i32),
     now: Timestamp,
 ) -> Result<Option<Claimed>, Error> {
     // One of the installation stands in no feed: its token has shown that it is for this account.
@@ -78,10 +76,12 @@ pub async fn claim(
     if free.is_empty() {
         return Ok(None);
     }
-    let (last, fit) = messages::last_of_customers(tx, account, &free).await?;
+    let ids: Vec<Uuid> = free.iter().map(|turn| turn.conversation_id).collect();
+    let (last, fit) = messages::last_of_customers(tx, account, &ids).await?;
     let claim = ids::new_id();
-    let mut turns = bot_turns::claim(tx, account, &free[..fit], (claim, lease), now).await?;
-    turns.sort_by_key(|turn| (turn.due_at.map(SqlTimestamp::to_jiff), turn.conversation_id));
+    let claimed = |turn: Turn| turn.turns().claimed((claim, lease), now).map(|turns| turn.with(turns));
+    let turns: Vec<Turn> = free.into_iter().take(fit).filter_map(claimed).collect();
+    bot_turns::claim(tx, account, &turns).await?;
     Ok(Some(Claimed { claim, turns, last }))
 }
 
@@ -94,17 +94,11 @@ pub async fn answer(
     (text, more): (&str, bool),
     now: Timestamp,
 ) -> Result<Message, Error> {
-    let Held { found, turn, answered, bot, .. } = held(tx, caller, claim, now).await?;
+    let Held { found, bot, .. } = held(tx, caller, claim, now).await?;
     let (message, _) = reply::say(tx, caller.account, &found, Author::Bot(bot.id), text, now).await?;
-    let of = (claim.conversation, claim.claim);
-    let still_ours = if more {
-        bot_turns::renew(tx, caller.account, of, wait(bot.answer_seconds, now), now).await?
-    } else {
-        // Who has written again meanwhile waits from now on.
-        let due = if answered < turn.turn { wait(bot.answer_seconds, now) } else { patience(&bot, now) };
-        bot_turns::answered(tx, caller.account, of, due).await?
-    };
-    if still_ours { Ok(message) } else { Err(lost_race(tx).await) }
+    let (turns, held) = hold(tx, caller.account, (found.id, claim.claim), now).await?;
+    bot_turns::save(tx, caller.account, found.id, turns.said(held, more, (bot.waits(), now))).await?;
+    Ok(message)
 }
 
 /// Hands over to a team, or by the routing rules. Returns the conversation and the team in whose queue it waits.
@@ -135,19 +129,19 @@ pub async fn close(
     parting: Parting<'_>,
     now: Timestamp,
 ) -> Result<Conversation, Error> {
-    let Held { found, before, turn, answered, bot } = held(tx, caller, claim, now).await?;
-    if answered < turn.turn {
+    let Held { found, before, turns, claimed, bot } = held(tx, caller, claim, now).await?;
+    if !turns.has_seen_all(claimed) {
         return Err(Error::CustomerWrote);
     }
     require_topics(tx, caller.account, &found, parting.topics).await?;
     let all = union(&found.topic_ids, parting.topics);
     let (account, id) = (caller.account, found.id);
     let done = handling::set_topics(tx, account, (id, found.version), &all).await?
-        && conversations::close(tx, account, id, found.version + 1, now).await?
-        && bot_turns::hold_claim(tx, account, (id, claim.claim)).await?;
+        && conversations::close(tx, account, id, found.version + 1, now).await?;
     if !done {
         return Err(lost_race(tx).await);
     }
+    hold(tx, account, (id, claim.claim), now).await?;
     if !parting.note.is_empty() {
         notes::keep(tx, account, id, Author::Bot(bot.id), parting.note, now).await?;
     }
@@ -158,9 +152,8 @@ pub async fn close(
 struct Held {
     found: Conversation,
     before: Facts,
-    turn: Turn,
-    /// The turn that was claimed.
-    answered: i32,
+    turns: Turns,
+    claimed: turns::Claim,
     bot: Bot,
 }
 
@@ -178,9 +171,10 @@ async fn held(tx: &mut Tx, caller: Principal, claim: Claim, now: Timestamp) -> R
     let bot = bot.filter(|bot| bot.principal_id == Some(principal)).ok_or(Error::NotFound)?;
     let before = found.facts()?;
     let turn = bot_turns::find(&mut *tx, account, found.id).await?;
-    let Some(turn) = turn.filter(|_| before.state == State::Bot && bot.enabled) else { return Err(Error::NotWithBot) };
-    let answered = turn.claimed_by(claim.claim, now).ok_or(Error::ClaimLost)?;
-    Ok(Held { found, before, turn, answered, bot })
+    let with_bot = before.state == State::Bot && bot.enabled;
+    let turns = turn.filter(|_| with_bot).ok_or(Error::NotWithBot)?.turns();
+    let claimed = turns.claimed_by(claim.claim, now).ok_or(Error::ClaimLost)?;
+    Ok(Held { found, before, turns, claimed, bot })
 }
 
 /// They are there, and in use unless the conversation has them already.

@@ -4,7 +4,7 @@ use diwan_access::User;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::authority::may_label;
+use super::{authority::may_label, close::lacks_topic};
 use crate::{
     Error,
     domain::{
@@ -70,9 +70,9 @@ pub async fn set_topics(
     if known.iter().any(|(topic, archived)| *archived && !found.topic_ids.contains(topic)) {
         return Err(Error::TopicArchived);
     }
-    if wanted.is_empty() && before.state == State::Closed {
-        let team = teams::find(tx, account, before.team).await?;
-        if team.is_some_and(|team| team.topic_mandatory) {
+    if before.state == State::Closed {
+        let mandatory = teams::find(tx, account, before.team).await?.is_some_and(|team| team.topic_mandatory);
+        if lacks_topic(mandatory, wanted) {
             return Err(Error::TopicRequired);
         }
     }

@@ -1,8 +1,5 @@
 //! Conversations with a bot: whose turn it is. A turn belongs to its conversation and is locked after it; a claim locks the turn alone.
 
-use std::time::Duration;
-
-use diwan_runtime::clock::after;
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx as _};
 use sqlx::{PgExecutor, PgPool};
@@ -10,7 +7,13 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{Tx, bots::Bot, jiff};
-use crate::{Error, domain::menu::Place};
+use crate::{
+    Error,
+    domain::{
+        menu::Place,
+        turns::{Claim, Turns},
+    },
+};
 
 /// Whose turn it is in a conversation with a bot.
 #[derive(Clone, Debug)]
@@ -26,6 +29,8 @@ pub struct Turn {
     pub claim_id: Option<Uuid>,
     pub claimed_turn: Option<i32>,
     pub claimed_until: Option<SqlTimestamp>,
+    /// For how long it was claimed.
+    pub lease_seconds: Option<i32>,
     pub page: i32,
     pub language: String,
     pub questions: i32,
@@ -34,20 +39,28 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Whether the customer waits.
-    pub fn waiting(&self) -> bool {
-        self.answered < self.turn
+    /// What the rules look at.
+    pub fn turns(&self) -> Turns {
+        let claim = self.claim_id.zip(self.claimed_turn).zip(jiff(self.claimed_until));
+        let lease = self.lease_seconds.unwrap_or_default();
+        let claim = claim.map(|((id, turn), until)| Claim { id, turn, until, lease });
+        Turns { begun: self.turn, answered: self.answered, due: jiff(self.due_at), claim }
     }
 
-    /// Whether it is due by then.
-    pub fn is_due(&self, now: Timestamp) -> bool {
-        self.due_at.is_some_and(|due| due.to_jiff() <= now)
-    }
-
-    /// The turn that this claim is good for; `None`: for nothing.
-    pub fn claimed_by(&self, claim: Uuid, now: Timestamp) -> Option<i32> {
-        let until = self.claimed_until.map(SqlTimestamp::to_jiff)?;
-        self.claimed_turn.filter(|_| self.claim_id == Some(claim) && until > now && !self.is_due(now))
+    /// The same conversation after the rules have looked.
+    #[must_use]
+    pub fn with(self, turns: Turns) -> Self {
+        let claim = turns.claim;
+        Self {
+            turn: turns.begun,
+            answered: turns.answered,
+            due_at: turns.due.map(Timestamp::to_sqlx),
+            claim_id: claim.map(|claim| claim.id),
+            claimed_turn: claim.map(|claim| claim.turn),
+            claimed_until: claim.map(|claim| claim.until.to_sqlx()),
+            lease_seconds: claim.map(|claim| claim.lease),
+            ..self
+        }
     }
 
     /// Where the customer is in a menu; in none where the menu has changed since.
@@ -68,8 +81,9 @@ macro_rules! select {
         sqlx::query_as!(
             Turn,
             r#"select conversation_id, bot_id, turn, answered, due_at as "due_at: SqlTimestamp", claim_id, claimed_turn,
-                      claimed_until as "claimed_until: SqlTimestamp", page, language, questions, misunderstood, asked_version
-               from bot_turns where account_id = $1 and "# + $condition,
+                      claimed_until as "claimed_until: SqlTimestamp", lease_seconds, page, language, questions, misunderstood,
+                      asked_version
+               from bot_turns t where account_id = $1 and "# + $condition,
             $($argument)*
         )
     };
@@ -120,17 +134,30 @@ pub async fn list(
     Ok(found.fetch_all(pool).instrument(diwan_store::span("list bot turns")).await?)
 }
 
-/// The customer has written: a new turn. Who waits already is due as before. The conversation is locked by the caller.
-pub async fn wrote(tx: &mut Tx, account: Uuid, conversation: Uuid, due: Option<Timestamp>) -> Result<(), Error> {
+/// That of one conversation, which nobody claims or changes until this transaction ends. The conversation is locked by the caller.
+pub async fn lock(tx: &mut Tx, account: Uuid, conversation: Uuid) -> Result<Option<Turn>, Error> {
+    let found = select!("conversation_id = $2 for update", account, conversation);
+    Ok(found.fetch_optional(tx).instrument(diwan_store::span("lock bot turn")).await?)
+}
+
+/// Stores what has become of a turn, which is locked by the caller.
+pub async fn save(tx: &mut Tx, account: Uuid, conversation: Uuid, turns: Turns) -> Result<(), Error> {
+    let Turns { begun, answered, due, claim } = turns;
     sqlx::query!(
-        "update bot_turns set turn = turn + 1, due_at = case when answered < turn then due_at else $3 end
+        "update bot_turns set turn = $3, answered = $4, due_at = $5, claim_id = $6, claimed_turn = $7, claimed_until = $8, lease_seconds = $9
          where account_id = $1 and conversation_id = $2",
         account,
         conversation,
-        due.map(Timestamp::to_sqlx) as _
+        begun,
+        answered,
+        due.map(Timestamp::to_sqlx) as _,
+        claim.map(|claim| claim.id),
+        claim.map(|claim| claim.turn),
+        claim.map(|claim| claim.until.to_sqlx()) as _,
+        claim.map(|claim| claim.lease)
     )
     .execute(tx)
-    .instrument(diwan_store::span("note customer's turn"))
+    .instrument(diwan_store::span("save bot turn"))
     .await?;
     Ok(())
 }
@@ -162,83 +189,19 @@ pub async fn asked(
     Ok(())
 }
 
-/// The claimed turn has its answer; due from now on as given. `false`: the claim has gone to somebody else meanwhile. The conversation is
-/// locked by the caller.
-pub async fn answered(
-    tx: &mut Tx,
-    account: Uuid,
-    (conversation, claim): (Uuid, Uuid),
-    due: Option<Timestamp>,
-) -> Result<bool, Error> {
-    let done = sqlx::query!(
-        "update bot_turns set answered = claimed_turn, due_at = $4, claim_id = null, claimed_turn = null, claimed_until = null,
-                lease_seconds = null
-         where account_id = $1 and conversation_id = $2 and claim_id = $3",
-        account,
-        conversation,
-        claim,
-        due.map(Timestamp::to_sqlx) as _
-    )
-    .execute(tx)
-    .instrument(diwan_store::span("answer bot turn"))
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// The bot has said something and has more to say: its claim goes on for as long again as it was taken for, and the customer is due as given.
-/// `false`: the claim has gone to somebody else meanwhile. The conversation is locked by the caller.
-pub async fn renew(
-    tx: &mut Tx,
-    account: Uuid,
-    (conversation, claim): (Uuid, Uuid),
-    due: Option<Timestamp>,
-    now: Timestamp,
-) -> Result<bool, Error> {
-    let done = sqlx::query!(
-        "update bot_turns
-         set due_at = $4::timestamptz, claimed_until = least($5::timestamptz + make_interval(secs => lease_seconds), $4::timestamptz)
-         where account_id = $1 and conversation_id = $2 and claim_id = $3",
-        account,
-        conversation,
-        claim,
-        due.map(Timestamp::to_sqlx) as _,
-        now.to_sqlx() as _
-    )
-    .execute(tx)
-    .instrument(diwan_store::span("renew claim"))
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Holds a claim until this transaction ends. `false`: it has gone to somebody else meanwhile. The conversation is locked by the caller.
-pub async fn hold_claim(tx: &mut Tx, account: Uuid, (conversation, claim): (Uuid, Uuid)) -> Result<bool, Error> {
-    let found = sqlx::query!(
-        "select from bot_turns where account_id = $1 and conversation_id = $2 and claim_id = $3 for update",
-        account,
-        conversation,
-        claim
-    )
-    .fetch_optional(tx)
-    .instrument(diwan_store::span("hold claim"))
-    .await?;
-    Ok(found.is_some())
-}
-
-/// Locks turns of a principal's enabled bots that nobody has claimed, those due first: their conversations. Of two who look at once one
-/// gets a turn: the other one passes over what is locked, and looks again at what he has waited for.
+/// Locks turns of a principal's enabled bots that nobody has claimed, those due first. Of two who look at once one gets a turn: the other
+/// one passes over what is locked, and looks again at what he has waited for.
 pub async fn lock_free(
     tx: &mut Tx,
     account: Uuid,
     principal: Uuid,
     most: i64,
     now: Timestamp,
-) -> Result<Vec<Uuid>, Error> {
-    let free = sqlx::query_scalar!(
-        "select t.conversation_id from bot_turns t
-         where t.account_id = $1 and t.answered < t.turn and t.due_at > $3
-           and (t.claimed_until is null or t.claimed_until <= $3)
-           and t.bot_id in (select id from bots where account_id = $1 and principal_id = $2 and enabled)
-         order by t.due_at, t.conversation_id limit $4 for update of t skip locked",
+) -> Result<Vec<Turn>, Error> {
+    let free = select!(
+        "answered < turn and due_at > $3 and (claimed_until is null or claimed_until <= $3)
+         and bot_id in (select id from bots where account_id = $1 and principal_id = $2 and enabled)
+         order by t.due_at, conversation_id limit $4 for update of t skip locked",
         account,
         principal,
         now.to_sqlx() as _,
@@ -247,27 +210,29 @@ pub async fn lock_free(
     Ok(free.fetch_all(tx).instrument(diwan_store::span("lock free bot turns")).await?)
 }
 
-/// Claims turns, which are locked by the caller. They come back in no particular order.
-pub async fn claim(
-    tx: &mut Tx,
-    account: Uuid,
-    conversations: &[Uuid],
-    (claim, lease): (Uuid, Duration),
-    now: Timestamp,
-) -> Result<Vec<Turn>, Error> {
-    let claimed = sqlx::query_as!(
-        Turn,
-        r#"update bot_turns set claim_id = $3, claimed_turn = turn, claimed_until = least($4, due_at), lease_seconds = $5
-           where account_id = $1 and conversation_id = any($2)
-           returning conversation_id, bot_id, turn, answered, due_at as "due_at: SqlTimestamp", claim_id, claimed_turn,
-                     claimed_until as "claimed_until: SqlTimestamp", page, language, questions, misunderstood, asked_version"#,
+/// Stores the claims of turns, which are locked by the caller.
+pub async fn claim(tx: &mut Tx, account: Uuid, turns: &[Turn]) -> Result<(), Error> {
+    let conversations: Vec<Uuid> = turns.iter().map(|turn| turn.conversation_id).collect();
+    let claims: Vec<Option<Uuid>> = turns.iter().map(|turn| turn.claim_id).collect();
+    let claimed: Vec<Option<i32>> = turns.iter().map(|turn| turn.claimed_turn).collect();
+    let until: Vec<Option<SqlTimestamp>> = turns.iter().map(|turn| turn.claimed_until).collect();
+    let leases: Vec<Option<i32>> = turns.iter().map(|turn| turn.lease_seconds).collect();
+    sqlx::query!(
+        "update bot_turns t
+         set claim_id = d.claim, claimed_turn = d.turn, claimed_until = d.until, lease_seconds = d.lease
+         from unnest($2::uuid[], $3::uuid[], $4::integer[], $5::timestamptz[], $6::integer[]) as d (id, claim, turn, until, lease)
+         where t.account_id = $1 and t.conversation_id = d.id",
         account,
-        conversations,
-        claim,
-        after(now, lease).to_sqlx() as _,
-        i32::try_from(lease.as_secs()).unwrap_or(i32::MAX)
-    );
-    Ok(claimed.fetch_all(tx).instrument(diwan_store::span("claim bot turns")).await?)
+        &conversations,
+        &claims as _,
+        &claimed as _,
+        &until as _,
+        &leases as _
+    )
+    .execute(tx)
+    .instrument(diwan_store::span("claim bot turns"))
+    .await?;
+    Ok(())
 }
 
 /// A bot is disabled: all that is with it is due. Its row is locked by the caller.

@@ -11,7 +11,10 @@ use uuid::Uuid;
 use super::{LARGEST, Tx, fitting, jiff};
 use crate::{
     Error,
-    domain::menu::{Entry, Menu, Page, Target, Texts},
+    domain::{
+        menu::{Entry, Menu, Page, Target, Texts},
+        turns::Waits,
+    },
 };
 
 /// A bot as it is stored.
@@ -34,6 +37,11 @@ pub struct Bot {
 }
 
 impl Bot {
+    /// For how long it and a customer wait for each other.
+    pub fn waits(&self) -> Waits {
+        Waits { answer: self.answer_seconds, patience: self.patience_seconds }
+    }
+
     /// As the protocol shows it.
     pub fn to_proto(&self) -> proto::Bot {
         let external = self.principal_id.map(|principal| proto::ExternalBot {

@@ -1,11 +1,18 @@
 //! What people decide by hand: to whom a conversation goes, or many at once.
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::world::{Conversation, World, id};
 use crate::{
-    domain::{scope::Facts, state::State},
-    flow::hand_over::{Destination, is_there},
+    domain::{
+        scope::{Facts, Level, Scope},
+        state::State,
+    },
+    flow::{
+        close::may_close,
+        hand_over::{Destination, is_there},
+    },
 };
 
 /// Where something goes by hand.
@@ -24,6 +31,14 @@ pub struct Bulk {
     pub team: Option<usize>,
     pub queued: bool,
     pub to: Target,
+}
+
+/// Who closes one.
+#[derive(Clone, Copy, Debug)]
+pub enum Closer {
+    Administrator,
+    Holder,
+    Member(usize),
 }
 
 impl Bulk {
@@ -68,6 +83,38 @@ impl World {
                 assert_eq!(after, before, "{bulk:?} moved what it could not");
             }
         }
+    }
+
+    /// What `flow::close` does.
+    pub fn close_by(&mut self, conversation: usize, by: Closer) {
+        let place @ (state, team, holder, _) = self.place(conversation);
+        let user = match by {
+            Closer::Administrator => None,
+            Closer::Holder => holder,
+            Closer::Member(user) => Some(user),
+        };
+        let scope = user.map_or_else(|| Scope::of_administrator(Uuid::max()), |user| self.scope(user));
+        if !scope.sees(facts(place)) || user.is_some_and(|user| !self.users[user].enabled) {
+            return;
+        }
+        let topics = &self.conversations[conversation].enquiry.topics;
+        let mandatory = self.teams[team].mandatory;
+        let closed = may_close(&scope, facts(place), (mandatory, topics));
+        if mandatory && topics.is_empty() {
+            assert!(closed.is_err(), "{by:?} closes without a topic");
+        } else {
+            let his = user.is_none() || user == holder;
+            assert_eq!(closed.is_ok(), his && state != State::Closed, "{by:?} of {place:?}: {closed:?}");
+        }
+        if closed.is_ok() {
+            self.close(conversation);
+        }
+    }
+
+    fn scope(&self, user: usize) -> Scope {
+        let member = |team: &usize| self.teams[*team].slots.get(&user).is_some_and(|slot| slot.member);
+        let teams = (0..self.teams.len()).filter(member).map(|team| (id(team), Level::Wide, vec![]));
+        Scope::of_member(id(user), teams)
     }
 
     fn destination(&self, to: Target) -> Destination {

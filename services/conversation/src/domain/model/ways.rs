@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use super::world::{World, id, number};
-use crate::domain::{
-    rules::{Channel, Conditions, Enquiry, Rule, Via, first_match, team},
-    state::{Priority, State},
-    text::Words,
+use super::world::{Conversation, World, id, number};
+use crate::{
+    domain::{
+        rules::{Channel, Conditions, Enquiry, Rule, Via, first_match, team},
+        state::{Priority, State},
+        text::Words,
+    },
+    flow::close::lacks_topic,
 };
 
 /// What a rule says.
@@ -110,7 +113,9 @@ impl World {
     pub fn label(&mut self, conversation: usize, topics: &[usize]) {
         let wanted = topic_ids(topics);
         let has = &self.conversations[conversation].enquiry.topics;
-        if wanted.iter().all(|topic| has.contains(topic) || !self.archived_topics.contains(topic)) {
+        let Conversation { team, state, .. } = self.conversations[conversation];
+        let lacks = state == State::Closed && lacks_topic(self.teams[team].mandatory, &wanted);
+        if !lacks && wanted.iter().all(|topic| has.contains(topic) || !self.archived_topics.contains(topic)) {
             self.conversations[conversation].enquiry.topics = wanted;
         }
     }
@@ -124,7 +129,7 @@ impl World {
             Exit::Prospective => prospective,
             Exit::Team(team) => team,
             Exit::Rules(learned) => {
-                enquiry.topics = self.in_use(enquiry.topics.iter().chain(&topic_ids(&learned)));
+                enquiry.topics = self.learned(conversation, &learned);
                 let way = self.way(&enquiry, Some(prospective));
                 let found = &mut self.conversations[conversation];
                 found.priority = way.priority.unwrap_or(found.priority);
@@ -133,16 +138,6 @@ impl World {
             }
         };
         self.queue(conversation, self.heir(team), self.now);
-    }
-
-    /// The account's bot starts conversations, or ends that and with it all that it has.
-    pub fn enable_bot(&mut self, enabled: bool) {
-        self.bot = enabled;
-        for conversation in 0..self.conversations.len() {
-            if !enabled && self.conversations[conversation].state == State::Bot {
-                self.leave_bot(conversation, Exit::Prospective);
-            }
-        }
     }
 }
 

@@ -9,6 +9,7 @@ use diwan_runtime::clock::after;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::bots::Talk;
 use crate::domain::{
     give_back::give_back,
     routing::{Agent, Decision, Waiting, decide, hindrance},
@@ -34,6 +35,8 @@ pub struct Team {
     pub unlimited_since: usize,
     /// Whether what waits for an answer is offered to others when its holder goes OFFLINE.
     pub reassigns: bool,
+    /// Whether people close nothing without a topic.
+    pub mandatory: bool,
 }
 
 /// What one agent holds in one team.
@@ -68,6 +71,8 @@ pub struct Conversation {
     pub asked: Vec<usize>,
     /// What rules look at; its topics are what it is about now.
     pub enquiry: Enquiry,
+    /// Of one with a bot.
+    pub talk: Option<Talk>,
 }
 
 /// All of it.
@@ -106,6 +111,7 @@ impl World {
             log: Vec::new(),
             unlimited_since: 0,
             reassigns: false,
+            mandatory: false,
         };
         let user = User { enabled: true, availability: Availability::Offline };
         let now = Timestamp::from_second(1_800_000_000).unwrap();
@@ -272,6 +278,7 @@ impl World {
         let found = &mut self.conversations[conversation];
         let (team, state, holder) = (found.team, found.state, found.holder.take());
         found.version += 1;
+        found.talk = None;
         if let (State::Open, Some(holder)) = (state, holder) {
             self.slot(team, holder).open -= 1;
         }

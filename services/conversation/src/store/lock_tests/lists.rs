@@ -146,10 +146,10 @@ async fn a_claim_that_somebody_else_is_taking_over_is_good_for_nothing() {
         ))
         .await;
     let (mut first, mut second) = (middle.begin().await, middle.begin().await);
-    let (lease, now) = (std::time::Duration::from_mins(1), SystemClock.now());
-    let free = bot_turns::lock_free(&mut first, account, bot, 10, now).await.unwrap();
-    assert_eq!(bot_turns::claim(&mut first, account, &free, (new, lease), now).await.unwrap().len(), 1);
-    let second =
-        tokio::spawn(async move { bot_turns::hold_claim(&mut second, account, (account, old)).await.unwrap() });
-    assert!(!middle.overtake(first, second).await);
+    let now = SystemClock.now();
+    let free = bot_turns::lock_free(&mut first, account, bot, 10, now).await.unwrap().pop().unwrap();
+    let claimed = free.turns().claimed((new, 60), now).unwrap();
+    bot_turns::claim(&mut first, account, &[free.with(claimed)]).await.unwrap();
+    let second = tokio::spawn(async move { bot_turns::lock(&mut second, account, account).await.unwrap().unwrap() });
+    assert_eq!(middle.overtake(first, second).await.claim_id, Some(new));
 }

@@ -14,7 +14,8 @@ use crate::{
     store::{accounts, archive, teams},
 };
 
-/// Archives a team in favour of `receiving`; returns it, and how many members joined that one.
+/// Archives a team in favour of `receiving`; returns it, and how many members joined that one because they were left without one. Who is
+/// deactivated joins it too, unseen: when he comes back, the one that received stands in the place of his.
 ///
 /// Every user keeps an active team: the lock of the team keeps others from joining it, and the locks of its members keep them from
 /// leaving their other ones, until those who are left without one have joined `receiving`.
@@ -35,7 +36,14 @@ pub(crate) async fn archive(
     let heir = heir.ok_or(Error::TeamNotFound(receiving))?;
     let fallback = team.fallback;
     let archived = Team { archived: Some((now, Some(receiving))), fallback: false, version: team.version + 1, ..team };
-    keep(tx, &archived, now).await?;
+    teams::save(tx, &archived).await?;
+    // Before it is told that the team is archived: whoever moves its conversations then knows who belongs to the receiving one, and keeps his.
+    let (mut joined, leaving) = (0, archive::leaving(tx, account, id).await?);
+    for (user, stranded) in leaving {
+        join_one(tx, account, receiving, user, now).await?;
+        joined += usize::from(stranded);
+    }
+    announce(tx, &archived, now).await?;
     if fallback {
         keep(tx, &Team { fallback, version: heir.version + 1, ..heir }, now).await?;
     }
@@ -43,11 +51,7 @@ pub(crate) async fn archive(
     for other in archive::naming(tx, account, id).await? {
         rename(tx, account, other, id, receiving, now).await?;
     }
-    let stranded = archive::stranded(tx, account, id).await?;
-    for user in &stranded {
-        join_one(tx, account, receiving, *user, now).await?;
-    }
-    Ok((archived, stranded.len()))
+    Ok((archived, joined))
 }
 
 /// Brings an archived team back, under `name` if that is given. Its hours count by the account's time zone: see [`super::hours::set_hours`].

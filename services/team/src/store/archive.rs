@@ -44,8 +44,9 @@ pub(crate) async fn has_other(tx: &mut PgConnection, account: Uuid, id: Uuid) ->
     Ok(other.is_some())
 }
 
-/// Those members of a team who belong to no active team. Their rows are locked: none of them leaves or joins a team meanwhile.
-pub(crate) async fn stranded(tx: &mut PgConnection, account: Uuid, team: Uuid) -> Result<Vec<Uuid>, Error> {
+/// Those members of a team who belong to no active team, or are deactivated, and whether it is the former. Their rows are locked: none of
+/// them leaves or joins a team meanwhile.
+pub(crate) async fn leaving(tx: &mut PgConnection, account: Uuid, team: Uuid) -> Result<Vec<(Uuid, bool)>, Error> {
     let members = sqlx::query_scalar!(
         "select members.user_id from members
          where account_id = $1
@@ -57,12 +58,15 @@ pub(crate) async fn stranded(tx: &mut PgConnection, account: Uuid, team: Uuid) -
     .fetch_all(&mut *tx)
     .instrument(span("lock members of team"))
     .await?;
-    let stranded = sqlx::query_scalar!(
-        r#"select user_id as "user_id!" from unnest($2::uuid[]) as asked (user_id)
-           where not exists (
+    let rows = sqlx::query!(
+        r#"select user_id as "user_id!", stranded as "stranded!"
+           from unnest($2::uuid[]) as asked (user_id)
+           cross join lateral (select not exists (
                select from memberships join teams on teams.account_id = $1 and teams.id = memberships.team_id
                where memberships.account_id = $1 and memberships.user_id = asked.user_id and left_at is null
-                 and archived_at is null)
+                 and archived_at is null) as stranded) as left_without
+           where stranded or exists (
+               select from user_states known where known.account_id = $1 and known.user_id = asked.user_id and deactivated)
            order by 1"#,
         account,
         &members,
@@ -70,5 +74,5 @@ pub(crate) async fn stranded(tx: &mut PgConnection, account: Uuid, team: Uuid) -
     .fetch_all(tx)
     .instrument(span("find members without a team"))
     .await?;
-    Ok(stranded)
+    Ok(rows.into_iter().map(|row| (row.user_id, row.stranded)).collect())
 }

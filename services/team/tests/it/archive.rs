@@ -1,8 +1,11 @@
 //! Archiving teams and bringing them back.
 
-use diwan_proto::team::v1::{
-    ArchiveTeamRequest, ArchiveTeamResponse, CreateTeamRequest, ListArchivedTeamsRequest, ListTeamsRequest, Team,
-    UnarchiveTeamRequest, VisibilityLevel, archive_service_client::ArchiveServiceClient,
+use diwan_proto::{
+    identity::v1::UserState,
+    team::v1::{
+        ArchiveTeamRequest, ArchiveTeamResponse, CreateTeamRequest, ListArchivedTeamsRequest, ListTeamsRequest, Team,
+        UnarchiveTeamRequest, VisibilityLevel, archive_service_client::ArchiveServiceClient,
+    },
 };
 use diwan_runtime::ids;
 use diwan_testkit::{Person, reason};
@@ -101,6 +104,36 @@ async fn who_is_left_without_a_team_joins_the_receiving_one_and_the_others_stay_
     let mut expected = vec![only, both];
     expected.sort();
     assert_eq!(members, expected);
+}
+
+#[tokio::test]
+async fn for_who_is_deactivated_the_receiving_team_stands_in_the_place_of_the_archived_one() {
+    let (teams, general) = Teams::with_fallback().await;
+    let [sales, support] = [teams.create_named("Sales").await, teams.create_named("Support").await];
+    let [away, back] = [ids::new_id(), ids::new_id()];
+    for user in [away, back] {
+        teams.join(0, user, &[&sales.id, &support.id]).await.unwrap();
+        teams.tell(user, 1, UserState::Deactivated).await;
+    }
+    teams.tell(back, 2, UserState::Active).await;
+    let answer = archive(&teams, 0, &sales.id, &general.id).await.unwrap();
+    assert_eq!(answer.joined, 0, "nobody was left without a team");
+    let members = teams.members(&general.id).await;
+    assert!(members.contains(&away) && !members.contains(&back));
+    assert!(teams.members(&support.id).await.contains(&away));
+}
+
+#[tokio::test]
+async fn who_joins_the_receiving_team_belongs_to_it_before_it_is_told_that_the_other_one_is_archived() {
+    let (teams, general) = Teams::with_fallback().await;
+    let sales = teams.create_named("Sales").await;
+    let user = ids::new_id();
+    teams.join(0, user, &[&sales.id]).await.unwrap();
+    archive(&teams, 0, &sales.id, &general.id).await.unwrap();
+    let events = teams.events().await;
+    let kinds: Vec<&str> = events.iter().map(|event| event.payload.as_ref().unwrap().type_url.as_str()).collect();
+    let last: Vec<&str> = kinds.iter().rev().take(2).map(|kind| kind.rsplit('.').next().unwrap()).collect();
+    assert_eq!(last, ["TeamChanged", "MembershipChanged"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

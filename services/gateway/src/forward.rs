@@ -8,6 +8,7 @@ use std::{
 };
 
 use diwan_access::{self as access, Rules};
+use diwan_fault::Fault;
 use diwan_proto::access::v1::Caller;
 use diwan_transport::{CLIENT_ADDRESS, GrpcService, Peer};
 use http::{HeaderValue, Request, Response};
@@ -25,6 +26,8 @@ use crate::{
 
 /// Where the paths of the gateway's own methods begin.
 const OWN: &str = "/diwan.gateway.";
+/// The service that keeps the audit log.
+const KEEPER: &str = "identity";
 
 /// A gRPC service that clients may call through the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +69,13 @@ pub(crate) struct Forward {
 }
 
 impl Forward {
+    /// Takes away what nobody outside may say, and the call off its caller's limits.
+    fn receive(&self, request: &mut Request<Body>) -> Result<Option<OpenStream>, Error> {
+        outside::strip(request.headers_mut());
+        tell_client_address(request);
+        self.admit(request)
+    }
+
     /// Takes the call off its caller's limits, if a service would take it; what it gives has to live as long as the answer does.
     fn admit(&self, request: &Request<Body>) -> Result<Option<OpenStream>, Error> {
         outside::bounded(request)?;
@@ -77,11 +87,11 @@ impl Forward {
     }
 }
 
+type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
 impl GrpcService for Forward {
-    fn answer(&self, mut request: Request<Body>) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
-        outside::strip(request.headers_mut());
-        tell_client_address(&mut request);
-        let open = match self.admit(&request) {
+    fn answer(&self, mut request: Request<Body>) -> Answer {
+        let open = match self.receive(&mut request) {
             Ok(open) => open,
             Err(error) => return Box::pin(async move { Status::from(error).into_http() }),
         };
@@ -98,6 +108,22 @@ impl GrpcService for Forward {
                 answer.map(|body| Body::new(body.map_frame(move |frame| (frame, &open).0)))
             } else {
                 answer
+            }
+        })
+    }
+
+    /// The service whose method it is refuses it by the same table, and writes it down; for the gateway's own methods identity does. How often,
+    /// the limits of the operator's address say first, as for calls that are let through.
+    fn refuse(&self, mut request: Request<Body>, fault: Fault) -> Answer {
+        if let Err(error) = self.receive(&mut request) {
+            return Box::pin(async move { Status::from(error).into_http() });
+        }
+        let service = service_of(request.uri().path()).unwrap_or(KEEPER);
+        let upstream = self.upstreams.get(service).cloned();
+        Box::pin(async move {
+            match upstream {
+                Some(mut upstream) => upstream.call(request).await.unwrap_or_else(|never| match never {}),
+                None => Status::from(fault).into_http(),
             }
         })
     }

@@ -77,6 +77,14 @@ impl Admission {
         Ok(caller)
     }
 
+    /// The operator who sent `headers` and whom [`Admission::admit`] has refused with `fault`, because his scopes do not allow the
+    /// method or nobody's do. Who has no good token is nobody here, too.
+    pub fn refused_operator(&self, fault: &Fault, headers: &HeaderMap, service: &str) -> Option<Caller> {
+        let caller = || self.verifier.caller(headers, service).ok();
+        let refused = if fault.code() == Code::PermissionDenied { caller() } else { None };
+        refused.filter(|caller| matches!(caller, Caller::Operator(_)))
+    }
+
     /// Whether a principal that was admitted some time ago, to a stream, would still be let in. Its token may have expired
     /// meanwhile.
     ///

@@ -1,4 +1,4 @@
-//! Calls of operators: every one is written down before it is answered, also when it only reads.
+//! Calls of operators: every one is written down before it is answered, also when it only reads, and when it is refused.
 
 use async_trait::async_trait;
 use diwan_proto::audit::v1::Recorded;
@@ -9,6 +9,8 @@ use crate::{Record, shown};
 
 /// What the log calls them.
 pub const EVENT: &str = "OPERATOR_CALL";
+/// What the log calls those that were refused with PERMISSION_DENIED, since the operator's scopes do not allow the method.
+pub const REFUSED: &str = "OPERATOR_CALL_REFUSED";
 
 /// The call could not be written down, so it is not answered.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +25,13 @@ pub trait OperatorLog: Send + Sync {
     /// # Errors
     /// When it cannot be stored: the call must not be answered then.
     async fn write(&self, account: Uuid, record: Record) -> Result<(), Refused>;
+}
+
+/// What is to be written down of a call that is refused: who, what and from where, in the log of the installation. What he said is not even
+/// read: whoever may not touch an account leaves nothing in its log.
+pub fn refusal() -> (Uuid, Record) {
+    let payload = Recorded { event: REFUSED.to_owned(), ..Recorded::default() };
+    (Uuid::nil(), Record { entity: Uuid::nil(), version: 0, payload })
 }
 
 /// The account that a call of the method at `path` concerns, and what is to be written down. `frames` is what was sent (gRPC: a byte

@@ -1,4 +1,4 @@
-//! Says who calls, for the audit log, around each request; an operator's call is written down before it is answered.
+//! Says who calls, for the audit log, around each request; an operator's call is written down before it is answered or refused.
 
 use std::{
     net::IpAddr,
@@ -18,9 +18,10 @@ use diwan_fault::{Code, Fault};
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full, Limited};
+use tokio::time::Instant;
 use tonic::{Status, body::Body};
 
-use crate::{CLIENT_ADDRESS, GrpcService, Peer};
+use crate::{CLIENT_ADDRESS, GrpcService, Peer, refusals::Refusals};
 
 /// As much as a service takes in one message, and its head.
 const LONGEST: usize = 4 * 1024 * 1024 + 5;
@@ -31,9 +32,32 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Audited {
     /// Where calls of operators are written down; a gateway leaves that to the services.
     pub(crate) operators: Option<Arc<dyn OperatorLog>>,
+    /// How many refusals of operators are written down, of all who share this front.
+    refusals: Arc<Refusals>,
 }
 
 impl Audited {
+    /// Writes down where calls of operators are written down at all.
+    pub(crate) fn new(operators: Option<Arc<dyn OperatorLog>>) -> Self {
+        Self { operators, refusals: Arc::default() }
+    }
+
+    /// Refuses an operator, who stands in the extensions of his request, with `fault`: not before it is written down. Who is over what
+    /// [`Refusals`] allows is told that instead, and nothing is written.
+    pub(crate) async fn refuse(&self, request: Request<Body>, fault: Fault) -> Fault {
+        let Some(log) = &self.operators else { return fault };
+        if let Err(wait) = self.refusals.take(Instant::now()) {
+            return Fault::new(Code::ResourceExhausted, "RATE_LIMITED").retry_after(wait);
+        }
+        let caller = request.extensions().get().cloned().unwrap_or(Caller::Nobody);
+        let call = Arc::new(call_of(&caller, &request));
+        let (account, record) = operator::refusal();
+        match origin::scope(call, log.write(account, record)).await {
+            Ok(()) => fault,
+            Err(refused) => Fault::unavailable(refused, RETRY_AFTER),
+        }
+    }
+
     /// Lets `behind` answer a request whose caller stands in its extensions.
     pub(crate) async fn answer(&self, request: Request<Body>, behind: &dyn GrpcService) -> Response<Body> {
         let caller = request.extensions().get().cloned().unwrap_or(Caller::Nobody);
@@ -90,5 +114,48 @@ impl HttpBody for Originated {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use diwan_access::Operator;
+    use diwan_audit::{Record, Refused};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counted(AtomicU32);
+
+    #[async_trait::async_trait]
+    impl OperatorLog for Counted {
+        async fn write(&self, account: Uuid, record: Record) -> Result<(), Refused> {
+            assert_eq!((account, &*record.payload.event), (Uuid::nil(), operator::REFUSED));
+            assert_eq!(origin::current().actor_name, "curious");
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn each_refusal_is_written_down_and_of_a_flood_no_more_than_may_be() {
+        let (log, begun) = (Arc::new(Counted::default()), Instant::now());
+        let audited = Audited::new(Some(log.clone()));
+        let mut codes = Vec::new();
+        for _ in 0..1500 {
+            let curious = Operator { name: "curious".into(), token_id: Uuid::nil(), scopes: vec![] };
+            let mut request = Request::new(Body::empty());
+            request.extensions_mut().insert(Caller::Operator(curious));
+            codes.push(audited.refuse(request, Fault::new(Code::PermissionDenied, "PERMISSION_DENIED")).await.code());
+        }
+        let written = log.0.load(Ordering::Relaxed);
+        let meanwhile = u32::try_from(begun.elapsed().as_millis() / 200).unwrap();
+        assert!((1000..=1000 + meanwhile).contains(&written), "{written} and {meanwhile}");
+        let denied = codes.iter().filter(|code| **code == Code::PermissionDenied).count();
+        assert_eq!((denied, codes[0]), (written as usize, Code::PermissionDenied), "what is denied is written down");
+        assert!(codes.iter().all(|code| [Code::PermissionDenied, Code::ResourceExhausted].contains(code)));
     }
 }

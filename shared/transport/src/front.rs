@@ -43,6 +43,13 @@ type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 pub trait GrpcService: Send + Sync + 'static {
     /// Answers one call. Every failure is a status in the answer.
     fn answer(&self, request: Request<Body>) -> Answer;
+
+    /// Refuses the call of an operator, who stands in its extensions, with `fault`. A gateway, which writes down nothing, tells the service
+    /// that does, without the message: whatever that one's table says, no handler is reached.
+    fn refuse(&self, _request: Request<Body>, fault: Fault) -> Answer {
+        let answer = Status::from(fault).into_http();
+        Box::pin(async move { answer })
+    }
 }
 
 /// Continues the trace, keeps the deadline, chooses the language and admits the caller, then calls what is behind it.
@@ -189,7 +196,19 @@ impl Front {
                     None => answer,
                 }
             }
-            Err(fault) => Status::from(fault).into_http(),
+            Err(fault) => self.refuse(request, fault).await,
+        }
+    }
+
+    /// Refuses whom admission has refused. Of an operator it is written down, once: by the service that refuses him, not by a gateway.
+    async fn refuse(&self, mut request: Request<Body>, fault: Fault) -> Response<Body> {
+        let Some(operator) = self.admission.refused_operator(&fault, request.headers(), self.name) else {
+            return Status::from(fault).into_http();
+        };
+        request.extensions_mut().insert(operator);
+        match &self.audited {
+            Some(audited) => Status::from(audited.refuse(request, fault).await).into_http(),
+            None => self.behind.refuse(request.map(|_| Body::empty()), fault).await,
         }
     }
 }

@@ -18,6 +18,7 @@ mod jwks;
 mod methods;
 mod network;
 mod preread;
+mod refusals;
 mod server;
 mod tls;
 mod trace;

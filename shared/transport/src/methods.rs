@@ -47,7 +47,7 @@ impl Methods {
         self
     }
 
-    /// Every call of an operator is written down in `log`, or refused. A service with methods for operators needs it.
+    /// Every call of an operator is written down in `log`, also one that is refused. A service with a log needs it.
     #[must_use]
     pub fn audited(mut self, log: impl OperatorLog + 'static) -> Self {
         self.operators = Some(Arc::new(log));
@@ -63,7 +63,7 @@ impl Methods {
         let routes = with_reflection(self.routes, &self.offered)?.prepare();
         drain.spawn(tell_health(self.health, self.offered, admission.clone(), drain.clone()));
         let mut front = Front::new(self.name, admission, Local(routes));
-        front.audited = Some(Audited { operators: self.operators });
+        front.audited = Some(Audited::new(self.operators));
         Ok(front)
     }
 }

@@ -2,6 +2,7 @@
 
 mod filters;
 mod pages;
+mod refusals;
 
 use diwan_proto::{
     access::v1::Role,

@@ -25,9 +25,9 @@ use diwan_proto::{
 };
 use diwan_runtime::SystemClock;
 use diwan_testkit::eventually;
-use prost_reflect::DynamicMessage;
+use prost_reflect::{DynamicMessage, MethodDescriptor};
 use tonic::{
-    Request,
+    Code, Request,
     metadata::MetadataValue,
     transport::{Channel, Endpoint},
 };
@@ -214,5 +214,68 @@ async fn every_method_for_operators_writes_the_call_down_also_when_it_refuses() 
         called.is_subset(&written)
     })
     .await;
+    fresh.installation.stop().await.unwrap();
+}
+
+/// What the log of the installation says of the operator `name`: the event and the method of each call, in no order.
+async fn told_of(gateway: &Channel, token: &str, name: &str) -> Vec<(String, String)> {
+    let (mut page, mut told) = (String::new(), Vec::new());
+    loop {
+        let request = InspectAuditEntriesRequest {
+            account_id: String::new(),
+            filter: Some(AuditFilter { actor: name.into(), ..AuditFilter::default() }),
+            page: Some(PageRequest { size: 200, token: page }),
+        };
+        let mut operators = AuditInspectionServiceClient::new(gateway.clone());
+        let answer = operators.inspect_audit_entries(bearing(token, request)).await.unwrap().into_inner();
+        told.extend(answer.entries.into_iter().map(|entry| (entry.event, entry.origin.unwrap().method)));
+        page = answer.page.unwrap().next_token;
+        if page.is_empty() {
+            return told;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_that_no_scope_of_an_operator_allows_is_written_down_once_wherever_he_knocks() {
+    let fresh = start(Topology::Separate, &[]).await;
+    let gateway = channel(fresh.installation.gateway()).await;
+    let rules = Rules::load().unwrap();
+    let public = |method: &MethodDescriptor| rules.of(&path(method)).unwrap().callers().any(|it| it == Caller::Public);
+    let closed: Vec<_> = methods().into_iter().filter(|method| !public(method)).collect();
+    let through = format!("Bearer {}", operator_called(&fresh, "through", "no.such.scope"));
+    let direct = format!("Bearer {}", operator_called(&fresh, "direct", "no.such.scope"));
+    let (mut at_gateway, mut at_services) = (Vec::new(), Vec::new());
+    for method in &closed {
+        let name = path(method).trim_start_matches('/').to_owned();
+        let refused = async |door: &Channel, token: &str| {
+            let answer =
+                dynamic::call(door, method, Some(("authorization", token)), DynamicMessage::new(method.input()));
+            let status = answer.await.unwrap_err();
+            assert_eq!(status.code(), Code::PermissionDenied, "{name}: {status:?}");
+        };
+        refused(&gateway, &through).await;
+        at_gateway.push(("OPERATOR_CALL_REFUSED".to_owned(), name.clone()));
+        if let Some(address) = name.split('.').nth(1).and_then(|service| fresh.installation.address(service)) {
+            refused(&channel(address).await, &direct).await;
+            at_services.push(("OPERATOR_CALL_REFUSED".to_owned(), name.clone()));
+        }
+    }
+    // Whose name nobody knows: a token that somebody changed.
+    let forged = format!("Bearer {}x", operator_called(&fresh, "forged", "audit.read"));
+    let status =
+        dynamic::call(&gateway, &closed[0], Some(("authorization", &forged)), DynamicMessage::new(closed[0].input()));
+    assert_eq!(status.await.unwrap_err().code(), Code::Unauthenticated);
+    let reader = operator_called(&fresh, "reader", "audit.read");
+    for (name, mut expected) in [("through", at_gateway), ("direct", at_services)] {
+        let mut told = eventually("every refusal stands in the installation's log", LIMIT, async || {
+            Some(told_of(&gateway, &reader, name).await).filter(|told| told.len() >= expected.len())
+        })
+        .await;
+        told.sort();
+        expected.sort();
+        assert_eq!(told, expected, "each once, at {name}");
+    }
+    assert_eq!(told_of(&gateway, &reader, "forged").await, []);
     fresh.installation.stop().await.unwrap();
 }

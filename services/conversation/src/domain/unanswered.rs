@@ -11,6 +11,9 @@ use super::state::Cause;
 /// Who comes this long after his team has opened finds what he had left.
 const LATE: Duration = Duration::from_mins(5);
 
+/// No look reckons further ahead: a team may work for a minute a week, and want an answer within a week of work.
+const SIGHT: Duration = Duration::from_hours(366 * 24);
+
 /// What a team wants.
 #[derive(Debug)]
 pub struct Rules {
@@ -74,11 +77,11 @@ fn offline(held: Held, since: Timestamp, rules: &Rules, now: Timestamp) -> Verdi
 /// He does not answer. Where nobody else could get it either, it stays with him, and this is looked at again after as long.
 fn no_answer(held: Held, since: Timestamp, rules: &Rules, now: Timestamp) -> Verdict {
     let Some(work) = rules.no_answer_after else { return Verdict::Stays };
-    match rules.after_work(since.max(held.assigned_at), work) {
+    match rules.after_work(since.max(held.assigned_at), work, now) {
         Some(due) if due > now => Verdict::StaysUntil(due),
         Some(_) if !rules.is_open(now) => rules.next_opening(now).map_or(Verdict::Stays, Verdict::StaysUntil),
         Some(_) if held.others => Verdict::Goes(Cause::NoAnswer),
-        Some(_) => rules.after_work(now, work).map_or(Verdict::Stays, Verdict::StaysUntil),
+        Some(_) => rules.after_work(now, work, now).map_or(Verdict::Stays, Verdict::StaysUntil),
         None => Verdict::Stays,
     }
 }
@@ -92,11 +95,14 @@ impl Rules {
         self.hours.as_ref().map_or(Some(at), |hours| hours.next_opening(at))
     }
 
-    /// When this much work has been done since `from`; `None`: not as far as can be seen.
-    fn after_work(&self, from: Timestamp, mut work: Duration) -> Option<Timestamp> {
+    /// When this much work has been done since `from`, or where that is not in sight from `now`, when to look again; `None`: never.
+    fn after_work(&self, from: Timestamp, mut work: Duration, now: Timestamp) -> Option<Timestamp> {
         let Some(hours) = &self.hours else { return Some(after(from, work)) };
         let mut at = hours.next_opening(from)?;
         loop {
+            if at > after(now, SIGHT) {
+                return Some(at);
+            }
             let Some(end) = hours.next_change(at) else { return Some(after(at, work)) };
             let shift = between(at, end);
             if work <= shift {

@@ -103,3 +103,28 @@ fn the_earlier_of_both_counts_and_a_team_without_hours_always_works() {
     let always = Rules { hours: None, ..rules(30, false) };
     assert_eq!(verdict(held("sat 10:00", "sat 10:00"), &always, at("sat 10:30")), Verdict::Goes(Cause::NoAnswer));
 }
+
+#[test]
+fn of_work_that_takes_years_no_look_reckons_more_than_one_ahead_and_it_goes_when_the_work_is_done() {
+    let hours = |minutes: i16| {
+        let mut schedule = Schedule::default();
+        schedule.week[0].push(Shift { start: 9 * 60, end: 9 * 60 + minutes });
+        Some(Hours::new(schedule, "UTC"))
+    };
+    let of = |minutes, work| Rules { no_answer_after: Some(work), when_offline: false, hours: hours(minutes) };
+    let held = held("fri 10:00", "fri 10:05");
+    // 10,080 weeks.
+    let now = at("fri 11:00");
+    let Verdict::StaysUntil(next) = verdict(held, &of(1, Duration::from_hours(7 * 24)), now) else { unreachable!() };
+    assert!(next > now && next < after(now, SIGHT + Duration::from_hours(8 * 24)), "{next}");
+    // An hour a week, for a hundred weeks.
+    let (rules, mut now, mut looks) = (of(60, Duration::from_hours(100)), now, 0);
+    while let Verdict::StaysUntil(next) = verdict(held, &rules, now) {
+        assert!(next > now);
+        (now, looks) = (next, looks + 1);
+    }
+    assert_eq!(verdict(held, &rules, now), Verdict::Goes(Cause::NoAnswer));
+    // Where the last hour is over, the team is closed: it is in the next one.
+    let done = after(at("mon 09:00"), Duration::from_hours(100 * 7 * 24));
+    assert_eq!((now, looks), (done, 3));
+}

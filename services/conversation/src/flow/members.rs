@@ -31,7 +31,7 @@ pub async fn team_changed(
     let hours = team.working_hours.as_ref().map(diwan_hours::trusted);
     hours::set(tx, account, id, hours.as_ref().map(|hours| (hours, team.time_zone.as_str())), now).await?;
     let heir = team.archived_at.and_then(|_| Uuid::try_parse(&team.receiving_team_id).ok());
-    archive::set(tx, account, id, heir, now).await?;
+    let moves = archive::set(tx, account, id, heir, now).await?;
     if let Some(heir) = heir {
         rules::redirect(tx, account, (id, heir), now).await?;
         bots::redirect(tx, account, (id, heir), now).await?;
@@ -43,7 +43,7 @@ pub async fn team_changed(
         history::agents(tx, account, (Some(id), None), true, now).await?;
     }
     feed::board_changed(tx, account, id, now).await?;
-    if taken.visibility_changed {
+    if taken.visibility_changed || moves {
         feed::scope_changed(tx, account, None, now).await?;
     }
     Ok(vec![(account, id)])

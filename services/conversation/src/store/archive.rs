@@ -49,9 +49,9 @@ async fn heir(tx: &mut Tx, account: Uuid, team: Uuid) -> Result<Option<Option<Uu
     Ok(heir)
 }
 
-/// Notes which team receives, if one does; `None`: the team is active. Its row is locked by the caller.
-pub async fn set(tx: &mut Tx, account: Uuid, team: Uuid, heir: Option<Uuid>, now: Timestamp) -> Result<(), Error> {
-    sqlx::query!(
+/// Notes which team receives, if one does; `None`: the team is active. Its row is locked by the caller. Returns whether that is new.
+pub async fn set(tx: &mut Tx, account: Uuid, team: Uuid, heir: Option<Uuid>, now: Timestamp) -> Result<bool, Error> {
+    let set = sqlx::query!(
         "update teams set receiving_id = $3, archived = archived and $3::uuid is not null,
                 archive_started_at = case when receiving_id is null then $4 else archive_started_at end,
                 archive_finished_at = case when receiving_id is null then null else archive_finished_at end,
@@ -65,7 +65,7 @@ pub async fn set(tx: &mut Tx, account: Uuid, team: Uuid, heir: Option<Uuid>, now
     .execute(tx)
     .instrument(diwan_store::span("set receiving team"))
     .await?;
-    Ok(())
+    Ok(set.rows_affected() == 1)
 }
 
 /// Teams whose conversations move: of each account one, which one is chance, as is whose turn it is where there are many. So no account

@@ -6,8 +6,10 @@ use diwan_fault::reason_of;
 use diwan_proto::{
     access::v1::Role,
     common::v1::PageRequest,
-    conversation::v1::{ConversationState, ListConversationsRequest, watch_inbox_response::Event as Shown},
-    team::v1::VisibilityLevel,
+    conversation::v1::{
+        ConversationState, IngestMessageRequest, ListConversationsRequest, watch_inbox_response::Event as Shown,
+    },
+    team::v1::{Team, VisibilityLevel},
 };
 use diwan_runtime::ids;
 use diwan_testkit::{Person, eventually};
@@ -249,4 +251,42 @@ async fn what_a_narrower_level_hides_leaves_the_stream_and_a_stale_cursor_is_ref
     assert_eq!(reason_of(&refused).as_deref(), Some("CURSOR_GONE"));
     let nonsense = office.watch_from(&agent, "nonsense").await.err().unwrap();
     assert_eq!(nonsense.code(), Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_team_that_is_archived_shows_its_members_nothing_of_other_teams_any_more() {
+    let office = Office::open(0).await;
+    let (other, heir) = (ids::new_id(), ids::new_id());
+    office.set_team(other, 1, |_| {});
+    office.set_team(heir, 1, |team| team.visibility_level = VisibilityLevel::Restricted.into());
+    office.until("select count(*) from teams", 3).await;
+    let wide = |team: &mut Team| {
+        team.visibility_level = VisibilityLevel::Wide.into();
+        team.wide_team_ids = vec![other.to_string()];
+        team.fallback = true;
+    };
+    office.set_team(office.team, 2, wide);
+    office.until("select count(*) from teams where visibility = 4", 1).await;
+    let (me, agent) = (office.agent().await, office.agent_of(other).await);
+    office.set_member(&me, heir, 1, true);
+    office.until("select count(*) from slots where member", 3).await;
+    let mail = IngestMessageRequest { team_id: other.to_string(), ..office.mail() };
+    let (open, closed) = (office.deliver(mail).await, office.arrive().await);
+    office.take(&agent, open).await.unwrap();
+    office.take(&me, closed).await.unwrap();
+    office.close(&me, closed).await.unwrap();
+    let mut inbox = office.watch(&me).await;
+    assert_eq!(listed(&office, &me).await, BTreeSet::from([open, closed]));
+    office.set_team(office.team, 3, |team| {
+        wide(team);
+        team.archived_at = Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 });
+        team.receiving_team_id = heir.to_string();
+    });
+    let leaves =
+        async { while !matches!(inbox.next().await, Shown::GoneConversationId(gone) if gone == open.to_string()) {} };
+    tokio::time::timeout(LIMIT, leaves).await.expect("what he sees no longer leaves his stream");
+    assert_eq!(listed(&office, &me).await, BTreeSet::from([closed]), "what he closed himself stays with the team");
+    // It comes back with its settings.
+    office.set_team(office.team, 4, wide);
+    eventually("he sees it again", LIMIT, async || office.get(&me, open).await.is_ok()).await;
 }

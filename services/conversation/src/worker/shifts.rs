@@ -29,8 +29,8 @@ pub fn start(app: &Arc<App>) {
 /// it counts a team as open from the moment that its shift begins, and what woke into the queue waits there.
 async fn watch(app: Arc<App>) -> Result<(), Error> {
     loop {
-        turn_due(&app).await?;
-        wake_due(&app).await?;
+        let (turned, woken) = (turn_due(&app).await, wake_due(&app).await);
+        turned.and(woken)?;
         let shift = hours::next_change(app.database.pool()).await?.unwrap_or(Timestamp::MAX);
         let snooze = handling::next_due(app.database.pool()).await?.unwrap_or(Timestamp::MAX);
         tokio::select! {
@@ -41,18 +41,22 @@ async fn watch(app: Arc<App>) -> Result<(), Error> {
     }
 }
 
+/// Turns the shifts that are due. One that fails does not hold up the others; after them the failure makes the next look wait.
 async fn turn_due(app: &App) -> Result<(), Error> {
     let now = app.clock.now();
+    let mut outcome = Ok(());
     for (account, team) in hours::due(app.database.pool(), now, MOST).await? {
         let turn = async |tx: &mut PgConnection| hours::turn(tx, account, team, now).await;
-        if app.database.transaction("turn shift", turn).await? {
-            app.wake([(account, team)]);
+        match app.database.transaction("turn shift", turn).await {
+            Ok(true) => app.wake([(account, team)]),
+            Ok(false) => {}
+            Err(error) => outcome = Err(error),
         }
     }
-    Ok(())
+    outcome
 }
 
-/// Wakes what is due. One that fails does not hold up the others; after them the failure makes the next look wait.
+/// Wakes what is due, in the same way.
 async fn wake_due(app: &App) -> Result<(), Error> {
     let now = app.clock.now();
     let mut outcome = Ok(());

@@ -76,6 +76,26 @@ impl Morning {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_team_whose_hours_cannot_be_read_holds_up_no_other_one_and_nothing_that_is_to_wake() {
+    let morning = Morning::new(2).await;
+    let office = &morning.office;
+    let damaged = ids::new_id();
+    office.set_team(damaged, 1, mondays);
+    office.until("select count(*) from teams where working_hours is not null", 2).await;
+    // It is due before all others, at every look.
+    let damage = "update teams set working_hours = '{}', changes_at = changes_at - interval '1 hour' where id = $1";
+    sqlx::query(damage).bind(damaged).execute(office.pool()).await.unwrap();
+    let (waiting, asleep) = (office.arrive().await, office.arrive().await);
+    office.take(&morning.agent, asleep).await.unwrap();
+    office.snooze(&morning.agent, asleep, ahead(morning.clock.now(), HOUR)).await.unwrap();
+    morning.clock.advance(2 * HOUR);
+    office.held_by(&morning.agent, asleep).await;
+    office.held_by(&morning.agent, waiting).await;
+    let turned = "select count(*) from teams where open and working_hours <> '{}'";
+    office.until(turned, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_closed_teams_queue_waits_and_goes_out_oldest_first_when_the_shift_starts() {
     let morning = Morning::new(2).await;
     let office = &morning.office;

@@ -30,9 +30,9 @@ conversation: claim, limit ; claim ; $slots|s.open_count + d.count <= t.assignme
 conversation: claim, all agents had room ; claim ; $slots|(select count(*) from decided) = (select count(*) from taken)|true
 conversation: claim, account of the conversation ; claim ; $conversations|account_id = \$1 and id = d.id|\$1::uuid is not null and id = d.id|c.account_id = \$1 and |\$1::uuid is not null and |account_id = c.account_id and id = c.contact_id|id = c.contact_id
 conversation: claim, conversation ; claim ; $conversations| and id = d.id limit 1| limit 1
-conversation: claim, status ; claim ; $conversations|and concat(c.state) = 'QUEUED'|
-conversation: claim, team of the conversation ; claim ; $conversations|c.team_id = \$2|\$2::uuid is not null
-conversation: claim, holder ; claim ; $conversations|and c.holder_id is null|
+conversation: claim, status ; claim ; $conversations|and c.state = d.state|
+conversation: claim, team of the conversation ; claim ; $conversations|and c.team_id = d.team_id|
+conversation: claim, holder ; claim ; $conversations|and c.holder_id is not distinct from d.nobody|
 conversation: claim, version ; claim ; $conversations|and c.version = d.version|
 conversation: the team, by which deciders take turns ; fairness ; receiving_id is not null as| for no key update|
 conversation: the candidates' slots ; overtaken:: ; order by user_id for no key update| for no key update|

@@ -67,8 +67,9 @@ async fn take_slots(tx: &mut Tx, account: Uuid, team: Uuid, assignments: &[Assig
 
 /// Takes those conversations that still are as the decision saw them.
 ///
-/// Each is looked up by its key and updated where it lies. A planner that knows little of an account with a sudden backlog would take its queue
-/// for short and compare all of it with all of the decision: hence the row's place, and a condition on the state that no index answers.
+/// Each is looked up by its key and updated where it lies, whatever the planner knows of the account. Where it knows little, of a sudden backlog, it
+/// would take the queue for short and compare all of it with all of the decision: so the look-up is made before anything else (materialized),
+/// and what a conversation must be stands beside its place, which leaves no condition that could seem to find few conversations by itself.
 async fn take_conversations(
     tx: &mut Tx,
     account: Uuid,
@@ -76,16 +77,18 @@ async fn take_conversations(
     assignments: &[Assignment],
 ) -> Result<Vec<Conversation>, Error> {
     let taken = select!(
-        "with taken as (
+        "with decided as materialized (
+             select d.*, place, $2::uuid as team_id, 'QUEUED' as state, null::uuid as nobody
+             from unnest($3::uuid[], $4::bigint[], $5::uuid[], $6::timestamptz[]) as d (id, version, user_id, at)
+             cross join lateral
+                 (select ctid as place from conversations where account_id = $1 and id = d.id limit 1) as found),
+         taken as (
              update conversations c
              set state = 'OPEN', holder_id = d.user_id, last_holder_id = d.user_id, assigned_at = d.at, queued_at = null,
                  version = c.version + 1
-             from (select d.*, place
-                   from unnest($3::uuid[], $4::bigint[], $5::uuid[], $6::timestamptz[]) as d (id, version, user_id, at)
-                   cross join lateral
-                       (select ctid as place from conversations where account_id = $1 and id = d.id limit 1) as found) d
+             from decided d
              where c.ctid = d.place
-               and concat(c.state) = 'QUEUED' and c.team_id = $2 and c.holder_id is null and c.version = d.version
+               and c.state = d.state and c.team_id = d.team_id and c.holder_id is not distinct from d.nobody and c.version = d.version
              returning c.*)",
         "taken c",
         "true",

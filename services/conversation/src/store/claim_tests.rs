@@ -181,3 +181,44 @@ async fn another_account_s_conversation_of_the_same_id_is_not_claimed() {
     desk.run("set session_replication_role = replica; update conversations set account_id = gen_random_uuid()").await;
     desk.claims_nothing().await;
 }
+
+/// Rows of conversations that this transaction has read, of the table or by its indexes.
+async fn read(tx: &mut PgConnection) -> i64 {
+    let read = "select (coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint from pg_stat_xact_user_tables
+                where relname = 'conversations'";
+    sqlx::query_scalar(read).fetch_one(tx).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_backlog_that_the_planner_knows_nothing_of_is_not_compared_with_the_decision() {
+    const BACKLOG: usize = 5_000;
+    let desk = Desk::new().await;
+    let Desk { account, team, user, .. } = &desk;
+    // What the planner learned when everything was held.
+    desk.run(&format!(
+        "alter table conversations set (autovacuum_enabled = off);
+         insert into conversations (account_id, id, team_id, contact_id, state, holder_id, last_holder_id, subject, mailbox_address, version,
+                                    created_at, last_message_at)
+             select '{account}', gen_random_uuid(), '{user}', '{user}', 'OPEN', '{user}', '{user}', '', '', n, now(), now()
+             from generate_series(1, {BACKLOG}) n;
+         delete from conversations where state = 'QUEUED';
+         analyze conversations;
+         insert into conversations (account_id, id, team_id, contact_id, state, subject, mailbox_address, version, created_at, queued_at,
+                                    last_message_at)
+             select '{account}', gen_random_uuid(), '{team}', '{user}', 'QUEUED', '', '', 7, now(), now(), now()
+             from generate_series(1, {BACKLOG});
+         update teams set assignment_limit = 0"
+    ))
+    .await;
+    let waiting: Vec<Uuid> = sqlx::query_scalar("select id from conversations where state = 'QUEUED' limit 200")
+        .fetch_all(&desk.database.pool)
+        .await
+        .unwrap();
+    let one = desk.decided()[0].clone();
+    let decided: Vec<_> = waiting.into_iter().map(|conversation| Assignment { conversation, ..one.clone() }).collect();
+    let mut connection: PgConnection = desk.database.pool.acquire().await.unwrap().detach();
+    let mut tx = connection.begin().await.unwrap();
+    assert_eq!(claim(&mut tx, *account, *team, &decided).await.unwrap().len(), decided.len());
+    let read = read(&mut tx).await;
+    assert!(read <= 3 * i64::try_from(BACKLOG).unwrap(), "{read} conversations read to claim {}", decided.len());
+}

@@ -165,18 +165,23 @@ pub async fn lock_of_user(tx: &mut Tx, account: Uuid, user: Uuid) -> Result<(), 
 
 /// Teams in which a conversation waits that somebody could take: what a lost wake-up may have missed, at most `most` of them.
 /// It begins at who is there, so its cost does not grow with the teams nor with the queues; where nothing waits at all it costs nothing.
+/// Each queue is looked at once, however many could take from it, and by the index of queues, whatever the planner knows of them: after a rush
+/// it is full of what has gone.
 pub async fn deliverable(pool: &sqlx::PgPool, now: Timestamp, most: i64) -> Result<Vec<(Uuid, Uuid)>, Error> {
     let rows = sqlx::query!(
-        "select distinct s.account_id, s.team_id
-         from presence p
-         join slots s on s.account_id = p.account_id and s.user_id = p.user_id and s.member
-         join teams t on t.account_id = s.account_id and t.id = s.team_id
-         join users u on u.account_id = p.account_id and u.id = p.user_id and u.active
-         where exists (select from conversations where state = 'QUEUED')
-           and p.state = 'ACTIVE'
-           and (t.assignment_limit = 0 or s.open_count < t.assignment_limit)
-           and (t.open or t.changes_at <= $2) and t.receiving_id is null
-           and exists (select from conversations c
+        "with candidates as materialized (
+             select distinct s.account_id, s.team_id
+             from presence p
+             join slots s on s.account_id = p.account_id and s.user_id = p.user_id and s.member
+             join teams t on t.account_id = s.account_id and t.id = s.team_id
+             join users u on u.account_id = p.account_id and u.id = p.user_id and u.active
+             where (select true from conversations where state = 'QUEUED'
+                    order by account_id, team_id, priority desc, queued_at, id limit 1)
+               and p.state = 'ACTIVE'
+               and (t.assignment_limit = 0 or s.open_count < t.assignment_limit)
+               and (t.open or t.changes_at <= $2) and t.receiving_id is null)
+         select s.account_id, s.team_id from candidates s
+         where exists (select from conversations c
                        where c.account_id = s.account_id and c.team_id = s.team_id and c.state = 'QUEUED')
          limit $1",
         most,

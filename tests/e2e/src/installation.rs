@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -18,7 +18,7 @@ use tokio::process::{Child, Command};
 use tonic::transport::Endpoint;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
-use crate::Failure;
+use crate::{Failure, ports::free_address};
 
 const READY_LIMIT: Duration = Duration::from_mins(2);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
@@ -66,7 +66,7 @@ impl Installation {
         std::fs::create_dir_all(&options.home)?;
         let home = options.home.canonicalize()?;
         let options = Options { home, ..options };
-        let installation = match options.topology {
+        let mut installation = match options.topology {
             Topology::Suite => Self::suite(options)?,
             Topology::Separate => Self::separate(options).await?,
         };
@@ -239,7 +239,7 @@ impl Installation {
         Ok(command)
     }
 
-    async fn wait_until_serving(&self) -> Result<(), Failure> {
+    async fn wait_until_serving(&mut self) -> Result<(), Failure> {
         let channel = Endpoint::from_shared(format!("http://{}", self.gateway))?.connect_lazy();
         let mut health = HealthClient::new(channel);
         let serving = async {
@@ -251,10 +251,20 @@ impl Installation {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };
+        match tokio::time::timeout(READY_LIMIT, serving).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(format!("Diwan was not ready within {READY_LIMIT:?}{}", self.ended()).into()),
+        }
+    }
+
+    /// Which processes have ended, and what they said.
+    fn ended(&mut self) -> String {
         let log = self.options.home.join("log");
-        tokio::time::timeout(READY_LIMIT, serving)
-            .await
-            .map_err(|_| format!("Diwan was not ready within {READY_LIMIT:?}; see {}", log.display()).into())
+        let said = |name: &str| std::fs::read_to_string(log.join(format!("{name}.out"))).unwrap_or_default();
+        let ended = self.processes.iter_mut().filter_map(|(name, child)| Some((name, child.try_wait().ok()??)));
+        let told: Vec<_> =
+            ended.map(|(name, status)| format!("; {name} ended with {status}: {}", said(name))).collect();
+        told.concat()
     }
 }
 
@@ -308,11 +318,6 @@ async fn terminate(name: &str, child: &mut Child) -> Result<(), Failure> {
     let status = tokio::time::timeout(STOP_LIMIT, child.wait()).await;
     let status = status.map_err(|_| format!("{name} did not end within {STOP_LIMIT:?}"))??;
     if status.success() { Ok(()) } else { Err(format!("{name} ended with {status}").into()) }
-}
-
-/// An address that was free a moment ago.
-fn free_address() -> Result<SocketAddr, Failure> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 /// The PostgreSQL programs that `deploy/local/postgres.sh` made available, or that are installed.

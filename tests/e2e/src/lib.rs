@@ -4,6 +4,7 @@ pub mod door;
 pub mod inbox;
 pub mod installation;
 pub mod mail;
+pub mod ports;
 pub mod report;
 pub mod story;
 

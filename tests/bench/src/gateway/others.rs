@@ -1,12 +1,8 @@
 //! Envoy and HAProxy in front of the same service, set up to do as little as the comparison allows.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::Path,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
-use diwan_e2e::Failure;
+use diwan_e2e::{Failure, ports::free_address};
 use serde_json::json;
 use tokio::{net::TcpStream, process::Child};
 
@@ -60,10 +56,6 @@ async fn started(address: SocketAddr, child: Child) -> Result<Proxy, Failure> {
     };
     tokio::time::timeout(READY_LIMIT, listening).await.map_err(|_| format!("nobody listens at {address}"))?;
     Ok(Proxy { address, child })
-}
-
-fn free_address() -> Result<SocketAddr, Failure> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 fn envoy_config(listen: SocketAddr, jwks: &str, backend: SocketAddr, cached: bool) -> serde_json::Value {
